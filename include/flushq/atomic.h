@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * atomic.h - the few atomic operations flushq uses, each named after its order.
+ *
+ * A host that has its own (a kernel, a model checker) defines FLUSHQ_ATOMIC_H as the header to
+ * include instead; it must supply every name below with at least this order under the C11 memory
+ * model. None may block, and all must work on ordinary cached memory, in any context (IRQ, NMI).
+ *
+ * The types hold plain integers, so that a host's own word (a Linux cpumask) can be handed in.
+ */
+#ifndef FLUSHQ_ATOMIC_H_INCLUDED
+#define FLUSHQ_ATOMIC_H_INCLUDED
+
+#include "config.h"
+
+#if FLUSHQ_POSITION_BITS == 8
+typedef uint8_t flushq_pos;
+typedef int8_t flushq_pos_diff;
+#elif FLUSHQ_POSITION_BITS == 16
+typedef uint16_t flushq_pos;
+typedef int16_t flushq_pos_diff;
+#else
+typedef uint32_t flushq_pos;
+typedef int32_t flushq_pos_diff;
+#endif
+
+#ifdef FLUSHQ_ATOMIC_H
+#include FLUSHQ_ATOMIC_H
+#else
+
+typedef flushq_pos flushq_atomic_pos;
+typedef uint32_t flushq_atomic_u32;
+typedef unsigned long flushq_atomic_ulong;
+
+#define flushq_load_relaxed(p) __atomic_load_n((p), __ATOMIC_RELAXED)
+#define flushq_load_acquire(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define flushq_store_relaxed(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
+#if defined(__riscv) && !defined(__clang__)
+/* gcc before 14 makes an amoswap of a release store; the manual's mapping is a fence and a store. */
+#define flushq_store_release(p, v)                                                                 \
+	do {                                                                                       \
+		__atomic_thread_fence(__ATOMIC_RELEASE);                                           \
+		__atomic_store_n((p), (v), __ATOMIC_RELAXED);                                      \
+	} while (0)
+#else
+#define flushq_store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
+#endif
+
+/* True when *p was *expected and is now v. Else *expected is what *p was. Never fails spuriously.
+ */
+#define flushq_cas_acquire(p, expected, v)                                                         \
+	__atomic_compare_exchange_n((p), (expected), (v), false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)
+
+/* These return the old value. */
+#define flushq_swap_acquire(p, v) __atomic_exchange_n((p), (v), __ATOMIC_ACQUIRE)
+#define flushq_swap_acq_rel(p, v) __atomic_exchange_n((p), (v), __ATOMIC_ACQ_REL)
+
+#define flushq_or_relaxed(p, v) ((void)__atomic_fetch_or((p), (v), __ATOMIC_RELAXED))
+#define flushq_or_release(p, v) ((void)__atomic_fetch_or((p), (v), __ATOMIC_RELEASE))
+
+/* Orders every earlier access before every later one: store before load as well. */
+#define flushq_fence_full() __atomic_thread_fence(__ATOMIC_SEQ_CST)
+/* Orders every earlier load before every later access. */
+#define flushq_fence_acquire() __atomic_thread_fence(__ATOMIC_ACQUIRE)
+/* Orders every earlier access before every later store. */
+#define flushq_fence_release() __atomic_thread_fence(__ATOMIC_RELEASE)
+/* Orders accesses against interrupts on this CPU alone: no instruction. */
+#define flushq_fence_interrupt() __atomic_signal_fence(__ATOMIC_SEQ_CST)
+
+#endif /* FLUSHQ_ATOMIC_H */
+#endif

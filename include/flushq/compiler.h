@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * compiler.h - what flushq needs of a compiler: gcc 12 or clang 14 and later, as C11 or C++17.
+ */
+#ifndef FLUSHQ_COMPILER_H
+#define FLUSHQ_COMPILER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+#define FLUSHQ_STATIC_ASSERT(cond, sentence) static_assert(cond, sentence)
+#else
+#define FLUSHQ_STATIC_ASSERT(cond, sentence) _Static_assert(cond, sentence)
+#endif
+
+#define FLUSHQ_ALIGNED(bytes) __attribute__((aligned(bytes)))
+#define FLUSHQ_LIKELY(cond) __builtin_expect(!!(cond), 1)
+#define FLUSHQ_UNLIKELY(cond) __builtin_expect(!!(cond), 0)
+
+/* Slow paths stay out of line, so that the fast ones stay short where a host inlines them. */
+#define FLUSHQ_COLD __attribute__((noinline, cold, unused))
+
+#endif

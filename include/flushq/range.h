@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * range.h - what a caller asks to be flushed: pure functions on values, total on every input.
+ *
+ * A request in doubt becomes a larger one. In normal form, which flushq_range_make() returns and
+ * all others keep:
+ *
+ *   pages > 0   `pages` pages of 1 << shift bytes from `start` on, `start` a multiple of that, the
+ * last byte of the last page not past the top of the address space; pages <= FLUSHQ_PAGES_MAX pages
+ * == 0  every address of the ASID; start and shift have one value (0, FLUSHQ_PAGE_SHIFT)
+ *   FLUSHQ_GLOBAL  the range in every ASID, mappings marked global as well; asid is 0
+ */
+#ifndef FLUSHQ_RANGE_H
+#define FLUSHQ_RANGE_H
+
+#include "config.h"
+
+/* An ASID or VMID: the hardware's tag of a translation, 0 to 0xffff (RISC-V: 16 bits at most; x86
+ * PCID: 12). */
+typedef uint32_t flushq_asid;
+
+#define FLUSHQ_ASID_MAX 0xffffu
+
+enum flushq_kind {
+	FLUSHQ_LEAF = 0, /* leaf entries changed; every page-table page stays */
+	FLUSHQ_TABLES =
+		1, /* page-table pages were unlinked and will be freed: non-leaf entries go too */
+	FLUSHQ_GLOBAL = 2, /* kernel mappings: every ASID on every CPU, never deferred */
+};
+
+struct flushq_range {
+	unsigned long start; /* bytes */
+	uint32_t pages; /* of 1 << shift bytes each; 0: every address */
+	uint16_t asid;
+	uint8_t shift; /* log2 of the stride in bytes */
+	uint8_t kind; /* enum flushq_kind */
+};
+
+/* Every address of `asid`. An ASID out of range is every address of every ASID. */
+static inline struct flushq_range flushq_range_whole(flushq_asid asid, enum flushq_kind kind)
+{
+	struct flushq_range whole;
+
+	if (asid > FLUSHQ_ASID_MAX || (unsigned int)kind > FLUSHQ_GLOBAL)
+		kind = FLUSHQ_GLOBAL;
+	whole.start = 0;
+	whole.pages = 0;
+	whole.asid = kind == FLUSHQ_GLOBAL ? 0 : (uint16_t)asid;
+	whole.shift = FLUSHQ_PAGE_SHIFT;
+	whole.kind = (uint8_t)kind;
+	return whole;
+}
+
+/*
+ * The request for `size` bytes from `start` on, both in bytes and of any alignment, of pages mapped
+ * at `stride` bytes each. Size 0 and all ones mean every address (as the SBI specification has it,
+ * RFNC extension), as does a range past the top and one longer than FLUSHQ_PAGES_MAX pages. A
+ * stride that is no power of two, or below the page size, is the page size. A page in a NAPOT
+ * region counts as its base pages: pass the base page size.
+ */
+static inline struct flushq_range flushq_range_make(flushq_asid asid, unsigned long start,
+						    unsigned long size, unsigned long stride,
+						    enum flushq_kind kind)
+{
+	struct flushq_range range = flushq_range_whole(asid, kind);
+	unsigned long last = start + size - 1, pages;
+	unsigned int shift = FLUSHQ_PAGE_SHIFT;
+
+	if (size == 0 || size == ~0ul || last < start)
+		return range;
+	if ((stride & (stride - 1)) == 0 && stride >> FLUSHQ_PAGE_SHIFT)
+		shift = (unsigned int)__builtin_ctzl(stride);
+	/* Page numbers, not ends: nothing to wrap. */
+	pages = (last >> shift) - (start >> shift) + 1;
+	if (pages > FLUSHQ_PAGES_MAX)
+		return range;
+	range.start = start >> shift << shift;
+	range.pages = (uint32_t)pages;
+	range.shift = (uint8_t)shift;
+	return range;
+}
+
+/* Whether flushing `outer` removes everything that flushing `inner` would. */
+static inline bool flushq_range_covers(const struct flushq_range *outer,
+				       const struct flushq_range *inner)
+{
+	unsigned long outer_last, inner_last;
+
+	if (outer->kind == FLUSHQ_GLOBAL && outer->pages == 0)
+		return true;
+	if (outer->asid != inner->asid || outer->kind < inner->kind)
+		return false;
+	/* A kernel range covers no user range: ASID 0 may be a user's. */
+	if (outer->kind == FLUSHQ_GLOBAL && inner->kind != FLUSHQ_GLOBAL)
+		return false;
+	if (outer->pages == 0)
+		return true;
+	if (inner->pages == 0 || outer->shift > inner->shift)
+		return false;
+	outer_last = outer->start + (((unsigned long)outer->pages << outer->shift) - 1);
+	inner_last = inner->start + (((unsigned long)inner->pages << inner->shift) - 1);
+	return outer->start <= inner->start && inner_last <= outer_last;
+}
+
+/*
+ * Makes `*into` one request for both where one covers the other, or both are runs of pages of one
+ * stride that touch (every address, where the run gets longer than FLUSHQ_PAGES_MAX). Returns
+ * false, `*into` unchanged, where they must stay two.
+ */
+static inline bool flushq_range_merge(struct flushq_range *into, const struct flushq_range *range)
+{
+	unsigned long a, b, end;
+
+	if (flushq_range_covers(into, range))
+		return true;
+	if (flushq_range_covers(range, into)) {
+		*into = *range;
+		return true;
+	}
+	if (into->asid != range->asid || into->kind != range->kind || into->shift != range->shift ||
+	    into->pages == 0 || range->pages == 0)
+		return false;
+	/* Page numbers again: one past the last can't wrap, as the page size is more than one byte.
+	 */
+	a = into->start >> into->shift;
+	b = range->start >> range->shift;
+	if (a > b + range->pages || b > a + into->pages)
+		return false;
+	end = a + into->pages > b + range->pages ? a + into->pages : b + range->pages;
+	if (b < a)
+		a = b;
+	*into = flushq_range_make(into->asid, a << into->shift, (end - a) << into->shift,
+				  1ul << into->shift, (enum flushq_kind)into->kind);
+	return true;
+}
+
+/* Flush instructions that the request takes: its pages, or 1. */
+static inline unsigned int flushq_range_cost(const struct flushq_range *range)
+{
+	return range->pages ? range->pages : 1;
+}
+
+#endif

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ring.h - a bounded queue of two-word items for many producers and one owner. Knows no TLB.
+ *
+ * Nobody waits for anybody: a producer that stalls at any point delays no other producer, and the
+ * owner sees that something is unfinished and goes on.
+ *
+ * Each slot carries its own state: the position it stands for (its lap; the slot's index is the
+ * rest) and one of
+ *
+ *	EMPTY		free, for one producer to claim
+ *	CLAIMED		a producer is filling it
+ *	PUBLISHED	filled, and every position before it is known to have been claimed
+ *	SUSPECT		filled, but behind a hole: its producer was told to leave a sticky bit instead
+ *
+ * A producer claims with one compare-and-swap on the slot's own state; `tail` is only a hint where
+ * to start.
+ *
+ * Why the owner may stop at the first empty slot: before flushq_ring_put() returns true, the
+ * producer has proven that every position from the owner's on up to its own was claimed. It looks
+ * back from its slot until it meets one that is published (its producer has proven the same) or
+ * freed already; claimed and suspect ones prove nothing and are passed. Positions can't wrap while
+ * it looks, as the owner can't pass a slot that is claimed and unpublished. So a producer that
+ * stalled between reading the hint and claiming, for whatever number of laps, finds the hole that
+ * it made. That is why positions may be 8 bits wide.
+ *
+ * What may call what (all of it next to any number of producers):
+ *
+ *	flushq_ring_put, _stick			any CPU, any context
+ *	flushq_ring_look, _idle, _unstick,	the owner; not from an interrupt or NMI that hit it in
+ *	_claimed_behind, _free			one of these
+ *
+ * The table of labels (R1...) is in shootdown.h.
+ */
+#ifndef FLUSHQ_RING_H
+#define FLUSHQ_RING_H
+
+#include "atomic.h"
+
+enum flushq_ring_state {
+	FLUSHQ_RING_EMPTY = 0,
+	FLUSHQ_RING_CLAIMED = 1,
+	FLUSHQ_RING_PUBLISHED = 2,
+	FLUSHQ_RING_SUSPECT = 3,
+	FLUSHQ_RING_LAP = 4, /* from here on: a later lap */
+};
+
+struct flushq_ring_slot {
+	flushq_atomic_pos state;
+	flushq_atomic_u32 key;
+	flushq_atomic_ulong value;
+};
+
+/* All zero is an empty ring. */
+struct flushq_ring {
+	/* The producers' line. */
+	FLUSHQ_ALIGNED(FLUSHQ_CACHE_LINE) flushq_atomic_pos tail;
+	flushq_atomic_u32 sticky;
+	FLUSHQ_ALIGNED(FLUSHQ_CACHE_LINE) struct flushq_ring_slot slot[FLUSHQ_QUEUE_SLOTS];
+};
+
+/*
+ * log2 of the states' unit of one lap: the index bits of a position hold the state, where there are
+ * at least two of them.
+ */
+#define FLUSHQ_PRIV_SLOTS_LOG2 (31 - __builtin_clz((unsigned int)(FLUSHQ_QUEUE_SLOTS)))
+#define FLUSHQ_PRIV_LAP_SHIFT (FLUSHQ_PRIV_SLOTS_LOG2 > 2 ? FLUSHQ_PRIV_SLOTS_LOG2 : 2)
+
+static inline struct flushq_ring_slot *flushq_priv_ring_at(struct flushq_ring *ring, flushq_pos pos)
+{
+	return &ring->slot[pos & (FLUSHQ_QUEUE_SLOTS - 1)];
+}
+
+/* The state of pos's slot while it is empty for pos; its other states are this plus enum
+ * flushq_ring_state. */
+static inline flushq_pos flushq_priv_ring_empty(flushq_pos pos)
+{
+	return (flushq_pos)((flushq_pos)(pos >> FLUSHQ_PRIV_SLOTS_LOG2) << FLUSHQ_PRIV_LAP_SHIFT);
+}
+
+/* A slot's state as seen from position `pos`: negative if of an older lap, else enum
+ * flushq_ring_state. */
+static inline int flushq_priv_ring_seen(flushq_pos state, flushq_pos pos)
+{
+	return (flushq_pos_diff)(flushq_pos)(state - flushq_priv_ring_empty(pos));
+}
+
+/* Whether every position before `pos`, which the caller holds claimed and unpublished, was claimed.
+ */
+static inline bool flushq_priv_ring_proven(struct flushq_ring *ring, flushq_pos pos)
+{
+	unsigned int back;
+
+	/* The slot one lap back is the caller's own: it was freed. */
+	for (back = 1; back < FLUSHQ_QUEUE_SLOTS; back++) {
+		flushq_pos before = (flushq_pos)(pos - back);
+		struct flushq_ring_slot *slot = flushq_priv_ring_at(ring, before);
+		/* R3: no order: the full fence that follows a put makes it one (with R5 and C2) */
+		int seen = flushq_priv_ring_seen(flushq_load_relaxed(&slot->state), before);
+
+		if (seen == FLUSHQ_RING_PUBLISHED || seen >= FLUSHQ_RING_LAP)
+			break;
+		if (seen <= FLUSHQ_RING_EMPTY)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Adds an item, in at most FLUSHQ_QUEUE_SLOTS steps, each at most one read-modify-write; alone, in
+ * one. True: an owner that looks after the caller's next full fence finds it. False: the ring is
+ * full, or the item lies behind a hole; the caller must leave a sticky bit for it.
+ */
+static inline bool flushq_ring_put(struct flushq_ring *ring, uint32_t key, unsigned long value)
+{
+	/* R1: any value will do, the oldest as well. Pairs with nothing. */
+	flushq_pos pos = flushq_load_relaxed(&ring->tail);
+	struct flushq_ring_slot *slot;
+	flushq_pos empty, state;
+	unsigned int step;
+	bool proven;
+
+	for (step = 0;; step++, pos++) {
+		if (step == FLUSHQ_QUEUE_SLOTS)
+			return false;
+		slot = flushq_priv_ring_at(ring, pos);
+		empty = flushq_priv_ring_empty(pos);
+		state = flushq_load_relaxed(&slot->state);
+		/* R2: acquire, pairs with R7: the owner has read the item of the lap before. */
+		if (state == empty && flushq_cas_acquire(&slot->state, &state,
+							 (flushq_pos)(empty + FLUSHQ_RING_CLAIMED)))
+			break;
+		if (flushq_priv_ring_seen(state, pos) < FLUSHQ_RING_EMPTY)
+			return false;
+	}
+	proven = flushq_priv_ring_proven(ring, pos);
+	/* A hint past a hole would lead others there. */
+	if (proven)
+		flushq_store_relaxed(&ring->tail, (flushq_pos)(pos + 1));
+	flushq_store_relaxed(&slot->key, key);
+	flushq_store_relaxed(&slot->value, value);
+	state = (flushq_pos)(empty + (proven ? FLUSHQ_RING_PUBLISHED : FLUSHQ_RING_SUSPECT));
+	/* R4: release, pairs with R5: the item, and what the caller wrote before (page tables). */
+	flushq_store_release(&slot->state, state);
+	return proven;
+}
+
+/*
+ * Leaves `bits` for the owner, who takes them all at once. Returns false when all were there
+ * already: nothing is written.
+ */
+static inline bool flushq_ring_stick(struct flushq_ring *ring, uint32_t bits)
+{
+	/* R8: pairs with R9: bits read here are taken after what the caller wrote before. */
+	flushq_fence_full();
+	if ((flushq_load_relaxed(&ring->sticky) & bits) == bits)
+		return false;
+	/* R10: release, pairs with R9. */
+	flushq_or_release(&ring->sticky, bits);
+	return true;
+}
+
+/* The owner takes the sticky bits. What they stand for must be done after, not before. */
+static inline uint32_t flushq_ring_unstick(struct flushq_ring *ring)
+{
+	if (flushq_load_relaxed(&ring->sticky) == 0)
+		return 0;
+	/* R9: acquire, pairs with R8 and R10. */
+	return flushq_swap_acquire(&ring->sticky, 0u);
+}
+
+/* Reads the owner's item at `pos`, if it is PUBLISHED or SUSPECT; returns which of enum
+ * flushq_ring_state it is. */
+static inline int flushq_ring_look(struct flushq_ring *ring, flushq_pos pos, uint32_t *key,
+				   unsigned long *value)
+{
+	struct flushq_ring_slot *slot = flushq_priv_ring_at(ring, pos);
+	/* R5: acquire, pairs with R4. */
+	int seen = flushq_priv_ring_seen(flushq_load_acquire(&slot->state), pos);
+
+	if (seen >= FLUSHQ_RING_PUBLISHED) {
+		*key = flushq_load_relaxed(&slot->key);
+		*value = flushq_load_relaxed(&slot->value);
+	}
+	return seen;
+}
+
+/* Whether anything was claimed behind `pos`, which the owner saw claimed. */
+static inline bool flushq_ring_claimed_behind(struct flushq_ring *ring, flushq_pos pos)
+{
+	flushq_pos next = (flushq_pos)(pos + 1);
+	/* R6: no order needed, for the same reason as in R3. */
+	flushq_pos state = flushq_load_relaxed(&flushq_priv_ring_at(ring, next)->state);
+
+	return flushq_priv_ring_seen(state, next) > FLUSHQ_RING_EMPTY;
+}
+
+/* Whether the owner at `head` is owed anything. */
+static inline bool flushq_ring_idle(struct flushq_ring *ring, flushq_pos head)
+{
+	return flushq_load_relaxed(&flushq_priv_ring_at(ring, head)->state) ==
+		       flushq_priv_ring_empty(head) &&
+	       flushq_load_relaxed(&ring->sticky) == 0;
+}
+
+/* Gives the slots from `head` up to but not including `end` back, once their items have been dealt
+ * with. */
+static inline void flushq_ring_free(struct flushq_ring *ring, flushq_pos head, flushq_pos end)
+{
+	/* R7: release, pairs with R2: the items were read before the slots are filled again. */
+	flushq_fence_release();
+	for (; head != end; head++)
+		flushq_store_relaxed(
+			&flushq_priv_ring_at(ring, head)->state,
+			flushq_priv_ring_empty((flushq_pos)(head + FLUSHQ_QUEUE_SLOTS)));
+}
+
+#endif
