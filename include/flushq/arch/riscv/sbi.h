@@ -76,12 +76,8 @@ struct flushq_sbi_ret {
 	long error, value;
 };
 
-/* A host with its own way into the firmware (or a test with its own firmware) defines this. */
-#ifndef FLUSHQ_SBI_ECALL
-#ifndef __riscv
-#error "sbi.h: define FLUSHQ_SBI_ECALL where there is no ecall instruction"
-#endif
-static inline struct flushq_sbi_ret flushq_priv_sbi_ecall(const struct flushq_sbi_call *call)
+#ifdef __riscv
+static inline struct flushq_sbi_ret flushq_sbi_ecall(const struct flushq_sbi_call *call)
 {
 	register unsigned long a0 __asm__("a0") = call->arg[0];
 	register unsigned long a1 __asm__("a1") = call->arg[1];
@@ -100,7 +96,13 @@ static inline struct flushq_sbi_ret flushq_priv_sbi_ecall(const struct flushq_sb
 	ret.value = (long)a1;
 	return ret;
 }
-#define FLUSHQ_SBI_ECALL(call) flushq_priv_sbi_ecall(call)
+#else
+/* Elsewhere (tests, simulators) the host is the firmware. */
+#ifdef __cplusplus
+extern "C"
+#endif
+	struct flushq_sbi_ret
+	flushq_sbi_ecall(const struct flushq_sbi_call *call);
 #endif
 
 /* Whether the firmware has the extension `ext`. */
@@ -109,7 +111,7 @@ static inline bool flushq_sbi_probe(unsigned long ext)
 	struct flushq_sbi_call call = { FLUSHQ_SBI_BASE,
 					FLUSHQ_SBI_BASE_PROBE,
 					{ ext, 0, 0, 0, 0 } };
-	struct flushq_sbi_ret ret = FLUSHQ_SBI_ECALL(&call);
+	struct flushq_sbi_ret ret = flushq_sbi_ecall(&call);
 
 	return ret.error == FLUSHQ_SBI_SUCCESS && ret.value != 0;
 }
@@ -133,14 +135,14 @@ static inline long flushq_priv_sbi_for_harts(struct flushq_sbi_call *call,
 			continue;
 		call->arg[0] = left;
 		call->arg[1] = base;
-		if (FLUSHQ_SBI_ECALL(call).error == FLUSHQ_SBI_SUCCESS)
+		if (flushq_sbi_ecall(call).error == FLUSHQ_SBI_SUCCESS)
 			continue;
 		while (left) {
 			long one;
 
 			call->arg[0] = 1;
 			call->arg[1] = base + flushq_cpuset_pop(&left);
-			one = FLUSHQ_SBI_ECALL(call).error;
+			one = flushq_sbi_ecall(call).error;
 			if (one != FLUSHQ_SBI_SUCCESS && error == FLUSHQ_SBI_SUCCESS)
 				error = one;
 		}
