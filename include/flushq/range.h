@@ -109,27 +109,28 @@ static inline bool flushq_range_covers(const struct flushq_range *outer,
  */
 static inline bool flushq_range_merge(struct flushq_range *into, const struct flushq_range *range)
 {
-	unsigned long a, b, end;
+	unsigned long a, b, a_end, b_end;
 
-	if (flushq_range_covers(into, range))
-		return true;
-	if (flushq_range_covers(range, into)) {
-		*into = *range;
-		return true;
-	}
 	if (into->asid != range->asid || into->kind != range->kind || into->shift != range->shift ||
-	    into->pages == 0 || range->pages == 0)
-		return false;
-	/* Page numbers again: one past the last can't wrap, as the page size is more than one byte.
-	 */
+	    into->pages == 0 || range->pages == 0) {
+		if (flushq_range_covers(range, into)) {
+			*into = *range;
+			return true;
+		}
+		return flushq_range_covers(into, range);
+	}
+	/* Page numbers: one past the last can't wrap, as a page is more than one byte. */
 	a = into->start >> into->shift;
 	b = range->start >> range->shift;
-	if (a > b + range->pages || b > a + into->pages)
+	a_end = a + into->pages;
+	b_end = b + range->pages;
+	if (a > b_end || b > a_end)
 		return false;
-	end = a + into->pages > b + range->pages ? a + into->pages : b + range->pages;
 	if (b < a)
 		a = b;
-	*into = flushq_range_make(into->asid, a << into->shift, (end - a) << into->shift,
+	if (b_end > a_end)
+		a_end = b_end;
+	*into = flushq_range_make(into->asid, a << into->shift, (a_end - a) << into->shift,
 				  1ul << into->shift, (enum flushq_kind)into->kind);
 	return true;
 }
