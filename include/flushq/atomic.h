@@ -36,7 +36,7 @@ typedef unsigned long flushq_atomic_ulong;
 #define flushq_load_acquire(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
 #define flushq_store_relaxed(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
 #if defined(__riscv) && !defined(__clang__)
-/* gcc before 14 makes an amoswap of a release store; the manual's mapping is a fence and a store. */
+/* gcc before 14 makes it an amoswap; the ISA manual's mapping is a fence and a plain store. */
 #define flushq_store_release(p, v)                                                                 \
 	do {                                                                                       \
 		__atomic_thread_fence(__ATOMIC_RELEASE);                                           \
@@ -52,11 +52,11 @@ typedef unsigned long flushq_atomic_ulong;
 	__atomic_compare_exchange_n((p), (expected), (v), false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)
 
 /* These return the old value. */
+#define flushq_swap_relaxed(p, v) __atomic_exchange_n((p), (v), __ATOMIC_RELAXED)
 #define flushq_swap_acquire(p, v) __atomic_exchange_n((p), (v), __ATOMIC_ACQUIRE)
 #define flushq_swap_acq_rel(p, v) __atomic_exchange_n((p), (v), __ATOMIC_ACQ_REL)
 
 #define flushq_or_relaxed(p, v) ((void)__atomic_fetch_or((p), (v), __ATOMIC_RELAXED))
-#define flushq_or_release(p, v) ((void)__atomic_fetch_or((p), (v), __ATOMIC_RELEASE))
 
 /* Orders every earlier access before every later one: store before load as well. */
 #define flushq_fence_full() __atomic_thread_fence(__ATOMIC_SEQ_CST)

@@ -151,22 +151,22 @@ static inline bool flushq_ring_put(struct flushq_ring *ring, uint32_t key, unsig
  */
 static inline bool flushq_ring_stick(struct flushq_ring *ring, uint32_t bits)
 {
-	/* R8: pairs with R9: bits read here are taken after what the caller wrote before. */
+	/* R8: pairs with R9: bits seen here are taken, and flushed for, after what we wrote. */
 	flushq_fence_full();
 	if ((flushq_load_relaxed(&ring->sticky) & bits) == bits)
 		return false;
-	/* R10: release, pairs with R9. */
-	flushq_or_release(&ring->sticky, bits);
+	/* R10: relaxed, behind R8: who takes them has seen what the caller wrote. */
+	flushq_or_relaxed(&ring->sticky, bits);
 	return true;
 }
 
-/* The owner takes the sticky bits. What they stand for must be done after, not before. */
+/* The owner takes the sticky bits. What they stand for must be flushed after, not before. */
 static inline uint32_t flushq_ring_unstick(struct flushq_ring *ring)
 {
 	if (flushq_load_relaxed(&ring->sticky) == 0)
 		return 0;
-	/* R9: acquire, pairs with R8 and R10. */
-	return flushq_swap_acquire(&ring->sticky, 0u);
+	/* R9: relaxed: pairs with R8 by the flush that follows, itself a full fence (arch.h). */
+	return flushq_swap_relaxed(&ring->sticky, 0u);
 }
 
 /* Reads the owner's item at `pos`, if it is PUBLISHED or SUSPECT; returns which of enum
@@ -207,7 +207,10 @@ static inline bool flushq_ring_idle(struct flushq_ring *ring, flushq_pos head)
  * with. */
 static inline void flushq_ring_free(struct flushq_ring *ring, flushq_pos head, flushq_pos end)
 {
-	/* R7: release, pairs with R2: the items were read before the slots are filled again. */
+	/*
+	 * R7: release, pairs with R2: the items were read before the slots are filled again. And
+	 * with S7, for the owner's D2.
+	 */
 	flushq_fence_release();
 	for (; head != end; head++)
 		flushq_store_relaxed(

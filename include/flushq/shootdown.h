@@ -33,23 +33,23 @@
  *	    R5  look, acquire        the page table's change
  *	R3  proof that the slots     a request behind a hole goes unseen: the owner stops at an empty
  *	    before were claimed      slot although a later one counts
- *	R8  full fence, read bits    "covered" by a flush that came before the page table's change
- *	    R9  take bits
- *	R10 set bits, release        the flush comes before the page table's change
- *	    R9  take bits, acquire
+ *	R8  full fence, then read    "covered" by a flush that came before the page table's change
+ *	    bits, or set them (R10)
+ *	    R9  take bits, then flush (a full fence to the walks behind it, arch.h)
  *	S2  full fence between       neither sees the other: no interrupt, and no flush at the switch
  *	    debt and look (S3)
  *	    C2  full fence between the context and the look at the debt
  *	S1  the set read again       a CPU that joined before the page table's change could be seen
  *	    behind S2                is not asked
- *	    S6  join before C2
- *	S5  ring the bell, acq_rel   the drain does not find the debt it was rung for; the waiter takes
- *	    D1  silence it, acq_rel  a drain that began before for the one it rang for
+ *	    S6  join before C2, and flush what was cached before that
+ *	S5  ring the bell, acquire   the drain does not find the debt it was rung for (S2 releases it);
+ *	    D1  silence it, acq_rel  the waiter takes a drain that began before for its own
  *	S8  read the bell, acquire   the waiter sees the bell silent, but not that the drain goes on
  *	    D1
  *	C1  leave, release           a use through the old translation, after the page was reused
  *	    S4  acquire after the looks
- *	D2  drained, release         the same
+ *	D2  drained, behind R7's     the same
+ *	    release fence
  *	    S7  waiter's acquire
  */
 #ifndef FLUSHQ_SHOOTDOWN_H
@@ -212,8 +212,8 @@ static inline void flushq_priv_drain(struct flushq_cpu *cpu, unsigned int self)
 	flushq_ring_free(ring, cpu->head, pos);
 	cpu->head = pos;
 	flushq_priv_event(&cpu->counts, self, FLUSHQ_DRAINS, 1);
-	/* D2: release, pairs with S7: uses before this are over. */
-	flushq_store_release(&cpu->drains, drains + 2);
+	/* D2: behind R7, pairs with S7: uses before this are over. */
+	flushq_store_relaxed(&cpu->drains, drains + 2);
 }
 
 /*
@@ -275,10 +275,21 @@ static inline void flushq_online(struct flushq *fq, unsigned int self)
 		flushq_priv_first_use(fq, cpu, self, FLUSHQ_CONTEXT_PARKED);
 }
 
+/* Nobody asked this CPU about what it cached between the write of the register and its joining. */
+static FLUSHQ_COLD void flushq_priv_flush_joined(struct flushq_cpu *cpu, unsigned int self,
+						 uint32_t context)
+{
+	struct flushq_range whole = flushq_range_whole(context >> 16, FLUSHQ_TABLES);
+	unsigned int budget = 0;
+
+	flushq_priv_flush(cpu, self, &whole, &budget);
+}
+
 static inline void flushq_priv_enter(struct flushq *fq, unsigned int self, uint32_t context,
 				     flushq_atomic_ulong *set)
 {
 	struct flushq_cpu *cpu = flushq_priv_cpu(fq, self);
+	bool joined = false;
 
 	FLUSHQ_ASSERT(flushq_arch_irqs_off());
 	if (FLUSHQ_UNLIKELY(!cpu)) {
@@ -287,28 +298,33 @@ static inline void flushq_priv_enter(struct flushq *fq, unsigned int self, uint3
 	}
 	/* S6: before C2. */
 	if (set)
-		flushq_cpuset_add(set, self);
+		joined = flushq_cpuset_add(set, self);
 	if (FLUSHQ_UNLIKELY(flushq_load_relaxed(&cpu->context) == FLUSHQ_CONTEXT_OFFLINE)) {
 		FLUSHQ_ASSERT(!"flushq_switch_to() before flushq_online()");
 		flushq_priv_first_use(fq, cpu, self, context);
 		return;
 	}
 	flushq_context_enter(&cpu->context, context); /* C1, C2 */
+	if (FLUSHQ_UNLIKELY(joined))
+		flushq_priv_flush_joined(cpu, self, context);
 	if (FLUSHQ_UNLIKELY(!flushq_ring_idle(&cpu->queue.ring, cpu->head)))
 		flushq_drain(fq, self);
 }
 
 /*
- * This CPU switches to the address space of `asid`, whose CPUs are `set` (which it joins; NULL if
- * the host has added it already). Call it after writing the page-table register and before the
- * first use of what that maps (return to user mode, access to user memory), with interrupts off
- * from before that write:
+ * This CPU switches to the address space of `asid`, whose CPUs are `set`: it joins them, flushing
+ * the ASID where it was none of them. NULL where the host has added it: before the write of the
+ * page-table register, with a full fence in between.
  *
- *   before the call  others still see the old context. They interrupt for the old, which is too
- * much, and leave the new to be found below. Freed tables of the old address space are never walked
- * unasked, as it is reported loaded until it has left the register. in the call      the new
- * context is made known, then, behind a full fence, the debts are read. Nothing may read debts
- * before that (CVE-2025-37964 was such a window).
+ * To be called after that write and before the first use of what it maps (return to user mode,
+ * access to user memory), with interrupts off from before the write on:
+ *
+ *   before the call   Others still see the old context. They interrupt for the old address space,
+ *                     once too often, and leave debts for the new one, to be found below. The old
+ *                     one is reported loaded until it has left the register, so its freed tables
+ *                     are never walked unasked.
+ *   in the call       The new context is made known and then, behind a full fence, the debts are
+ *                     read: never earlier (CVE-2025-37964 was such a window).
  */
 static inline void flushq_switch_to(struct flushq *fq, unsigned int self, flushq_asid asid,
 				    flushq_atomic_ulong *set)
@@ -317,8 +333,7 @@ static inline void flushq_switch_to(struct flushq *fq, unsigned int self, flushq
 	flushq_priv_enter(fq, self, flushq_context_loaded(asid), set);
 }
 
-/* The page-table register holds no user address space any more (call it after the write that
- * replaced it). */
+/* The page-table register holds no user address space any more; after the write that saw to it. */
 static inline void flushq_park(struct flushq *fq, unsigned int self)
 {
 	struct flushq_cpu *cpu = flushq_priv_cpu(fq, self);
@@ -541,8 +556,8 @@ static inline unsigned long flushq_priv_ring_word(const struct flushq_priv_post 
 			continue;
 		}
 		cpu = &post->fq->cpu[base + bit];
-		/* S5: acq_rel, pairs with D1. */
-		if (flushq_swap_acq_rel(&cpu->bell, 1u)) {
+		/* S5: acquire, pairs with D1; S2 is its release. */
+		if (flushq_swap_acquire(&cpu->bell, 1u)) {
 			flushq_priv_event(post->counts, post->self, FLUSHQ_IPI_COALESCED, 1);
 			continue;
 		}
