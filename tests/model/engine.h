@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/* engine.h - runs scenarios under relacy; compiled once, whatever headers are under test. */
+#ifndef MODEL_ENGINE_H
+#define MODEL_ENGINE_H
+
+#include <relacy/relacy.hpp>
+
+#undef new
+#undef delete
+#undef malloc
+#undef calloc
+#undef realloc
+#undef free
+#undef assert
+#undef $
+
+namespace model
+{
+
+enum { MAX_THREADS = 4 };
+
+struct scenario {
+	const char *name;
+	int threads;
+	/* 0: every interleaving. 1 to 99: at most so many preemptions. From 100: so many at random.
+	 */
+	unsigned int search;
+	void (*before)();
+	void (*thread)(int);
+	void (*after)();
+};
+
+/* What an sfence.vma orders: accesses before it against page-table walks after it, no more. */
+struct walk_order {
+	rl::timestamp_t at[MAX_THREADS];
+};
+
+void order_walks(walk_order *order);
+int walk(const rl::atomic<int> *pte, const walk_order *order);
+
+/* C++20: a relaxed store of the same thread no longer continues a release sequence. */
+void end_release_sequence(rl::atomic_data *data);
+
+/* Prints a line for each scenario; returns 1 if one failed. */
+int main(int argc, char **argv, const char *client, const scenario *table, unsigned int nr);
+
+} // namespace model
+
+#endif

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/* relacy_atomic.h - flushq's atomics, each a step of relacy's C11 memory model. */
+#ifndef MODEL_RELACY_ATOMIC_H
+#define MODEL_RELACY_ATOMIC_H
+
+#include "engine.h"
+
+namespace model
+{
+
+template <typename T> struct same {
+	typedef T type;
+};
+
+template <typename T> struct word : rl::atomic<T> {
+	/* Set for words that must never be accessed by two threads at once, order or no order. */
+	rl::var<int> *plain = nullptr;
+	/* Set for hints: what a thread reads at first, which may be any value. */
+	const int *stale = nullptr;
+};
+
+template <typename T> T load(const word<T> *p, rl::memory_order order, rl::debug_info_param info)
+{
+	if (p->stale && p->stale[rl::thread_index()] >= 0)
+		return (T)p->stale[rl::thread_index()];
+	T v = p->rl::template atomic<T>::load(order, info);
+	if (p->plain)
+		(void)p->plain->load(info);
+	return v;
+}
+
+template <typename T>
+void store(word<T> *p, typename same<T>::type v, rl::memory_order order, rl::debug_info_param info)
+{
+	p->rl::template atomic<T>::store(v, order, info);
+	if (order == rl::mo_relaxed)
+		end_release_sequence(p->impl_);
+	if (p->plain)
+		p->plain->store(0, info);
+}
+
+template <typename T>
+bool cas(word<T> *p, T *expected, typename same<T>::type v, rl::memory_order order,
+	 rl::debug_info_param info)
+{
+	return p->compare_exchange_strong(*expected, v, order, info, rl::mo_relaxed, info);
+}
+
+template <typename T>
+T swap(word<T> *p, typename same<T>::type v, rl::memory_order order, rl::debug_info_param info)
+{
+	return p->exchange(v, order, info);
+}
+
+template <typename T>
+void set(word<T> *p, typename same<T>::type v, rl::memory_order order, rl::debug_info_param info)
+{
+	(void)p->fetch_or(v, order, info);
+}
+
+} // namespace model
+
+typedef model::word<flushq_pos> flushq_atomic_pos;
+typedef model::word<uint32_t> flushq_atomic_u32;
+typedef model::word<unsigned long> flushq_atomic_ulong;
+
+#define flushq_load_relaxed(p) model::load((p), rl::mo_relaxed, RL_INFO)
+#define flushq_load_acquire(p) model::load((p), rl::mo_acquire, RL_INFO)
+#define flushq_store_relaxed(p, v) model::store((p), (v), rl::mo_relaxed, RL_INFO)
+#define flushq_store_release(p, v) model::store((p), (v), rl::mo_release, RL_INFO)
+#define flushq_cas_acquire(p, expected, v) model::cas((p), (expected), (v), rl::mo_acquire, RL_INFO)
+#define flushq_swap_relaxed(p, v) model::swap((p), (v), rl::mo_relaxed, RL_INFO)
+#define flushq_swap_acquire(p, v) model::swap((p), (v), rl::mo_acquire, RL_INFO)
+#define flushq_swap_acq_rel(p, v) model::swap((p), (v), rl::mo_acq_rel, RL_INFO)
+#define flushq_or_relaxed(p, v) model::set((p), (v), rl::mo_relaxed, RL_INFO)
+#define flushq_fence_full() rl::atomic_thread_fence(rl::mo_seq_cst, RL_INFO)
+#define flushq_fence_acquire() rl::atomic_thread_fence(rl::mo_acquire, RL_INFO)
+#define flushq_fence_release() rl::atomic_thread_fence(rl::mo_release, RL_INFO)
+#define flushq_fence_interrupt() ((void)0)
+
+/* Never in the headers: what tests/model/mutate puts there. */
+#define model_cas_relaxed(p, expected, v) model::cas((p), (expected), (v), rl::mo_relaxed, RL_INFO)
+#define model_swap_relaxed(p, v) model::swap((p), (v), rl::mo_relaxed, RL_INFO)
+#define model_swap_acquire(p, v) model::swap((p), (v), rl::mo_acquire, RL_INFO)
+#define model_swap_release(p, v) model::swap((p), (v), rl::mo_release, RL_INFO)
+
+#endif
