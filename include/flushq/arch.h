@@ -1,31 +1,34 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * arch.h - the porting contract. A port supplies the functions below; it is chosen at the end of
- * this file.
+ * arch.h - the porting contract. A port supplies the functions below; it is chosen at the end.
  *
- * Flushing, on this CPU alone:
+ * Flushing, on this CPU alone, in any context:
  *
  *	void flushq_arch_flush(const struct flushq_range *range);
  *
- *	range->kind     pages > 0                                     pages == 0
- *	FLUSHQ_LEAF     leaf entries of those pages, that ASID        every entry of that ASID
- *	FLUSHQ_TABLES   the same, and every non-leaf entry of it      every entry of that ASID
- *	FLUSHQ_GLOBAL   those pages in every ASID, global ones too    everything
+ *	range->kind	pages > 0				pages == 0
+ *	FLUSHQ_LEAF	those pages' leaf entries in the ASID	every entry of the ASID
+ *	FLUSHQ_TABLES	the same, and the ASID's non-leaf ones	every entry of the ASID
+ *	FLUSHQ_GLOBAL	those pages' leaf entries in every	everything
+ *			ASID, those marked global as well
  *
- *	before: any context. It may flush more. after: no translation cached before the call can be
- * used. It orders every access before it, in program order, before every page-table walk after it,
- * and is no place for the compiler to move accesses across.
+ * It may flush more. When it returns, nothing of that cached before the call can be used. It orders
+ * every access before it, in program order, before every page-table walk after it, and the compiler
+ * moves no access across it.
  *
- * Interrupts, on this CPU:
+ * Interrupts, on this CPU (save and restore nest; irqs_off is for FLUSHQ_ASSERT; relax is one turn
+ * of a wait):
  *
- *	unsigned long flushq_arch_irq_save(void);        turns them off; returns what restore needs.
- * Nests. void flushq_arch_irq_restore(unsigned long); bool flushq_arch_irqs_off(void); for
- * FLUSHQ_ASSERT void flushq_arch_relax(void);                    one turn of a wait
+ *	unsigned long flushq_arch_irq_save(void);
+ *	void flushq_arch_irq_restore(unsigned long flags);
+ *	bool flushq_arch_irqs_off(void);
+ *	void flushq_arch_relax(void);
+ *
+ * Interrupts to others: makes each CPU of that set (cpuset.h) call flushq_drain() soon. It orders
+ * the caller's earlier accesses before the handlers' and may be called with interrupts on or off. A
+ * CPU that can't be interrupted must not keep the others from being so:
  *
  *	void flushq_arch_interrupt(const unsigned long *cpus, unsigned int words);
- *	make each CPU of that set (cpuset.h) call flushq_drain() soon. Orders the caller's earlier
- * accesses before the handler's. May be called with interrupts on or off. A CPU that can't be
- * interrupted must not stop the others of the set from being so.
  */
 #ifndef FLUSHQ_ARCH_H
 #define FLUSHQ_ARCH_H

@@ -34,15 +34,12 @@ typedef unsigned long flushq_atomic_ulong;
 
 #define flushq_load_relaxed(p) __atomic_load_n((p), __ATOMIC_RELAXED)
 #define flushq_load_acquire(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
-#define flushq_store_relaxed(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
 #if defined(__riscv) && !defined(__clang__)
-/* gcc before 14 makes it an amoswap; the ISA manual's mapping is a fence and a plain store. */
-#define flushq_store_release(p, v)                                                                 \
-	do {                                                                                       \
-		__atomic_thread_fence(__ATOMIC_RELEASE);                                           \
-		__atomic_store_n((p), (v), __ATOMIC_RELAXED);                                      \
-	} while (0)
+/* gcc before 14 makes an amoswap of every atomic store, and widens every fence to I/O. */
+#define flushq_store_relaxed(p, v) ((void)(*(volatile __typeof__(*(p)) *)(p) = (v)))
+#define flushq_store_release(p, v) (flushq_fence_release(), flushq_store_relaxed(p, v))
 #else
+#define flushq_store_relaxed(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
 #define flushq_store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 #endif
 
@@ -58,12 +55,29 @@ typedef unsigned long flushq_atomic_ulong;
 
 #define flushq_or_relaxed(p, v) ((void)__atomic_fetch_or((p), (v), __ATOMIC_RELAXED))
 
+#if defined(__riscv) && !defined(__clang__)
+static inline void flushq_fence_full(void)
+{
+	__asm__ __volatile__("fence rw, rw" ::: "memory");
+}
+
+static inline void flushq_fence_acquire(void)
+{
+	__asm__ __volatile__("fence r, rw" ::: "memory");
+}
+
+static inline void flushq_fence_release(void)
+{
+	__asm__ __volatile__("fence rw, w" ::: "memory");
+}
+#else
 /* Orders every earlier access before every later one: store before load as well. */
 #define flushq_fence_full() __atomic_thread_fence(__ATOMIC_SEQ_CST)
 /* Orders every earlier load before every later access. */
 #define flushq_fence_acquire() __atomic_thread_fence(__ATOMIC_ACQUIRE)
 /* Orders every earlier access before every later store. */
 #define flushq_fence_release() __atomic_thread_fence(__ATOMIC_RELEASE)
+#endif
 /* Orders accesses against interrupts on this CPU alone: no instruction. */
 #define flushq_fence_interrupt() __atomic_signal_fence(__ATOMIC_SEQ_CST)
 

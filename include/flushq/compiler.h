@@ -22,4 +22,26 @@
 /* Slow paths stay out of line, so that the fast ones stay short where a host inlines them. */
 #define FLUSHQ_COLD __attribute__((noinline, cold, unused))
 
+/* The number of the lowest bit set in `x`, which must not be 0. */
+#if defined(__riscv) && !defined(__riscv_zbb)
+/* Without the instruction the builtin is a call into libgcc. */
+static inline unsigned int flushq_ctz(unsigned long x)
+{
+	unsigned int n = 0, half;
+
+	for (half = 4 * (unsigned int)sizeof(x); half; half /= 2) {
+		if ((x & ((1ul << half) - 1)) == 0) {
+			x >>= half;
+			n += half;
+		}
+	}
+	return n;
+}
+#else
+static inline unsigned int flushq_ctz(unsigned long x)
+{
+	return (unsigned int)__builtin_ctzl(x);
+}
+#endif
+
 #endif

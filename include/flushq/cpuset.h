@@ -23,23 +23,31 @@ static inline bool flushq_cpuset_has(const flushq_atomic_ulong *set, unsigned in
 	return flushq_load_relaxed(&set[cpu / FLUSHQ_CPUSET_BITS]) & flushq_cpuset_bit(cpu);
 }
 
-/* Adds `cpu`; returns false, and writes nothing, where it is a member already. Orders nothing. */
-static inline bool flushq_cpuset_add(flushq_atomic_ulong *set, unsigned int cpu)
+/* Adds `cpu`. No write where it is a member already. Orders nothing. */
+static inline void flushq_cpuset_add(flushq_atomic_ulong *set, unsigned int cpu)
 {
-	if (flushq_cpuset_has(set, cpu))
-		return false;
-	flushq_or_relaxed(&set[cpu / FLUSHQ_CPUSET_BITS], flushq_cpuset_bit(cpu));
-	return true;
+	if (!flushq_cpuset_has(set, cpu))
+		flushq_or_relaxed(&set[cpu / FLUSHQ_CPUSET_BITS], flushq_cpuset_bit(cpu));
 }
 
 /* Takes the lowest CPU out of the private word `*bits`, which must not be 0; returns its number
  * within the word. */
 static inline unsigned int flushq_cpuset_pop(unsigned long *bits)
 {
-	unsigned int lowest = (unsigned int)__builtin_ctzl(*bits);
+	unsigned int lowest = flushq_ctz(*bits);
 
 	*bits &= *bits - 1;
 	return lowest;
+}
+
+/* How many CPUs are in a word. Few, as a rule; the builtin may be a call into libgcc. */
+static inline unsigned int flushq_cpuset_count(unsigned long bits)
+{
+	unsigned int n = 0;
+
+	for (; bits; bits &= bits - 1)
+		n++;
+	return n;
 }
 
 #endif

@@ -25,7 +25,9 @@ enum flushq_kind {
 	FLUSHQ_LEAF = 0, /* leaf entries changed; every page-table page stays */
 	FLUSHQ_TABLES =
 		1, /* page-table pages were unlinked and will be freed: non-leaf entries go too */
-	FLUSHQ_GLOBAL = 2, /* kernel mappings: every ASID on every CPU, never deferred */
+	/* Kernel mappings: every ASID on every CPU, never deferred. Pages are leaf entries alone: where
+	 * kernel tables are freed, ask for every address. */
+	FLUSHQ_GLOBAL = 2,
 };
 
 struct flushq_range {
@@ -66,10 +68,13 @@ static inline struct flushq_range flushq_range_make(flushq_asid asid, unsigned l
 	unsigned long last = start + size - 1, pages;
 	unsigned int shift = FLUSHQ_PAGE_SHIFT;
 
+	/* An unknown ASID or kind asked for something that pages of any kind may not cover. */
+	if (asid > FLUSHQ_ASID_MAX || (unsigned int)kind > FLUSHQ_GLOBAL)
+		return range;
 	if (size == 0 || size == ~0ul || last < start)
 		return range;
 	if ((stride & (stride - 1)) == 0 && stride >> FLUSHQ_PAGE_SHIFT)
-		shift = (unsigned int)__builtin_ctzl(stride);
+		shift = flushq_ctz(stride);
 	/* Page numbers, not ends: nothing to wrap. */
 	pages = (last >> shift) - (start >> shift) + 1;
 	if (pages > FLUSHQ_PAGES_MAX)

@@ -12,6 +12,7 @@
  *	flushq_init		once, before all others          no
  *	flushq_online		on the CPU itself, irqs off      no
  *	flushq_switch_to	on the CPU itself, irqs off      no
+ *	flushq_switched		on the CPU itself, irqs off      no
  *	flushq_leave_lazy	on the CPU itself, irqs off      no
  *	flushq_enter_lazy	on the CPU itself, irqs off      no
  *	flushq_park		on the CPU itself, irqs off      no
@@ -41,7 +42,7 @@
  *	    C2  full fence between the context and the look at the debt
  *	S1  the set read again       a CPU that joined before the page table's change could be seen
  *	    behind S2                is not asked
- *	    S6  join before C2, and flush what was cached before that
+ *	    S6  join before C2
  *	S5  ring the bell, acquire   the drain does not find the debt it was rung for (S2 releases it);
  *	    D1  silence it, acq_rel  the waiter takes a drain that began before for its own
  *	S8  read the bell, acquire   the waiter sees the bell silent, but not that the drain goes on
@@ -106,11 +107,11 @@ static inline unsigned long flushq_count(const struct flushq *fq, unsigned int c
 	return flushq_load_relaxed(&fq->cpu[cpu].counts.n[event]);
 }
 
-/* NULL, behind the assert hook, where `self` is none of the machine's: flush everything then. */
-static inline struct flushq_cpu *flushq_priv_cpu(const struct flushq *fq, unsigned int self)
+/* Where `self` is none of the machine's CPUs (behind the assert hook): flush everything then. */
+static inline bool flushq_priv_known(const struct flushq *fq, unsigned int self)
 {
 	FLUSHQ_ASSERT(self < fq->nr);
-	return FLUSHQ_LIKELY(self < fq->nr) ? &fq->cpu[self] : NULL;
+	return FLUSHQ_LIKELY(self < fq->nr);
 }
 
 /* Flushes `range` on this CPU, now; as a whole where it has more pages than the budget left. */
@@ -223,13 +224,14 @@ static inline void flushq_priv_drain(struct flushq_cpu *cpu, unsigned int self)
  */
 static inline void flushq_drain(struct flushq *fq, unsigned int self)
 {
-	struct flushq_cpu *cpu = flushq_priv_cpu(fq, self);
+	struct flushq_cpu *cpu;
 	unsigned long flags;
 
-	if (FLUSHQ_UNLIKELY(!cpu)) {
-		flushq_priv_flush_all(cpu, self);
+	if (!flushq_priv_known(fq, self)) {
+		flushq_priv_flush_all(NULL, self);
 		return;
 	}
+	cpu = &fq->cpu[self];
 	flags = flushq_arch_irq_save();
 	if (cpu->draining) {
 		cpu->again = true;
@@ -266,81 +268,79 @@ static FLUSHQ_COLD void flushq_priv_first_use(struct flushq *fq, struct flushq_c
  */
 static inline void flushq_online(struct flushq *fq, unsigned int self)
 {
-	struct flushq_cpu *cpu = flushq_priv_cpu(fq, self);
-
 	FLUSHQ_ASSERT(flushq_arch_irqs_off());
-	if (FLUSHQ_UNLIKELY(!cpu))
-		flushq_priv_flush_all(cpu, self);
+	if (flushq_priv_known(fq, self))
+		flushq_priv_first_use(fq, &fq->cpu[self], self, FLUSHQ_CONTEXT_PARKED);
 	else
-		flushq_priv_first_use(fq, cpu, self, FLUSHQ_CONTEXT_PARKED);
-}
-
-/* Nobody asked this CPU about what it cached between the write of the register and its joining. */
-static FLUSHQ_COLD void flushq_priv_flush_joined(struct flushq_cpu *cpu, unsigned int self,
-						 uint32_t context)
-{
-	struct flushq_range whole = flushq_range_whole(context >> 16, FLUSHQ_TABLES);
-	unsigned int budget = 0;
-
-	flushq_priv_flush(cpu, self, &whole, &budget);
+		flushq_priv_flush_all(NULL, self);
 }
 
 static inline void flushq_priv_enter(struct flushq *fq, unsigned int self, uint32_t context,
 				     flushq_atomic_ulong *set)
 {
-	struct flushq_cpu *cpu = flushq_priv_cpu(fq, self);
-	bool joined = false;
+	struct flushq_cpu *cpu;
 
 	FLUSHQ_ASSERT(flushq_arch_irqs_off());
-	if (FLUSHQ_UNLIKELY(!cpu)) {
-		flushq_priv_flush_all(cpu, self);
+	if (!flushq_priv_known(fq, self)) {
+		flushq_priv_flush_all(NULL, self);
 		return;
 	}
+	cpu = &fq->cpu[self];
 	/* S6: before C2. */
 	if (set)
-		joined = flushq_cpuset_add(set, self);
+		flushq_cpuset_add(set, self);
 	if (FLUSHQ_UNLIKELY(flushq_load_relaxed(&cpu->context) == FLUSHQ_CONTEXT_OFFLINE)) {
 		FLUSHQ_ASSERT(!"flushq_switch_to() before flushq_online()");
 		flushq_priv_first_use(fq, cpu, self, context);
 		return;
 	}
 	flushq_context_enter(&cpu->context, context); /* C1, C2 */
-	if (FLUSHQ_UNLIKELY(joined))
-		flushq_priv_flush_joined(cpu, self, context);
 	if (FLUSHQ_UNLIKELY(!flushq_ring_idle(&cpu->queue.ring, cpu->head)))
 		flushq_drain(fq, self);
 }
 
 /*
- * This CPU switches to the address space of `asid`, whose CPUs are `set`: it joins them, flushing
- * the ASID where it was none of them. NULL where the host has added it: before the write of the
- * page-table register, with a full fence in between.
+ * This CPU is about to switch to the address space of `asid`, whose CPUs are `set`: it joins them
+ * (NULL where the host has added it already) and pays what it owes. Then the host writes the
+ * page-table register and calls flushq_switched(), all with interrupts off and without access to
+ * user memory from before the one until after the other.
  *
- * To be called after that write and before the first use of what it maps (return to user mode,
- * access to user memory), with interrupts off from before the write on:
- *
- *   before the call   Others still see the old context. They interrupt for the old address space,
- *                     once too often, and leave debts for the new one, to be found below. The old
- *                     one is reported loaded until it has left the register, so its freed tables
- *                     are never walked unasked.
- *   in the call       The new context is made known and then, behind a full fence, the debts are
- *                     read: never earlier (CVE-2025-37964 was such a window).
+ *   before the write   The new context is made known and then, behind a full fence, the debts are
+ *                      paid: never earlier (CVE-2025-37964 was such a window), and not later, as the
+ *                      hardware may walk from the write on, starting from non-leaf entries whose
+ *                      tables were freed while the address space was parked.
+ *   until switched     The register may still hold the old address space, whose tables the hardware
+ *                      may walk. So freed tables, whosever they are, interrupt this CPU.
  */
 static inline void flushq_switch_to(struct flushq *fq, unsigned int self, flushq_asid asid,
 				    flushq_atomic_ulong *set)
 {
 	FLUSHQ_ASSERT(asid <= FLUSHQ_ASID_MAX);
-	flushq_priv_enter(fq, self, flushq_context_loaded(asid), set);
+	flushq_priv_enter(fq, self, flushq_context_loaded(asid) | FLUSHQ_CONTEXT_SWITCHING, set);
 }
 
-/* The page-table register holds no user address space any more; after the write that saw to it. */
+/*
+ * The page-table register holds what flushq_switch_to() was called for. (Forgetting this costs
+ * interrupts, no flush.)
+ */
+static inline void flushq_switched(struct flushq *fq, unsigned int self)
+{
+	struct flushq_cpu *cpu;
+
+	FLUSHQ_ASSERT(flushq_arch_irqs_off());
+	if (!flushq_priv_known(fq, self))
+		return;
+	cpu = &fq->cpu[self];
+	flushq_context_leave(&cpu->context,
+			     flushq_load_relaxed(&cpu->context) & ~FLUSHQ_CONTEXT_SWITCHING);
+}
+
+/* The page-table register holds no user address space any more: after that write. */
 static inline void flushq_park(struct flushq *fq, unsigned int self)
 {
-	struct flushq_cpu *cpu = flushq_priv_cpu(fq, self);
-
-	if (FLUSHQ_LIKELY(cpu != NULL) &&
-	    flushq_load_relaxed(&cpu->context) != FLUSHQ_CONTEXT_OFFLINE)
-		flushq_context_leave(&cpu->context, FLUSHQ_CONTEXT_PARKED);
+	if (flushq_priv_known(fq, self) &&
+	    flushq_load_relaxed(&fq->cpu[self].context) != FLUSHQ_CONTEXT_OFFLINE)
+		flushq_context_leave(&fq->cpu[self].context, FLUSHQ_CONTEXT_PARKED);
 }
 
 /*
@@ -350,22 +350,22 @@ static inline void flushq_park(struct flushq *fq, unsigned int self)
  */
 static inline void flushq_enter_lazy(struct flushq *fq, unsigned int self)
 {
-	struct flushq_cpu *cpu = flushq_priv_cpu(fq, self);
 	uint32_t context;
 
-	if (FLUSHQ_UNLIKELY(!cpu))
+	if (!flushq_priv_known(fq, self))
 		return;
-	context = flushq_load_relaxed(&cpu->context);
+	context = flushq_load_relaxed(&fq->cpu[self].context);
 	if (context & FLUSHQ_CONTEXT_LOADED)
-		flushq_context_leave(&cpu->context, context | FLUSHQ_CONTEXT_LAZY);
+		flushq_context_leave(&fq->cpu[self].context, context | FLUSHQ_CONTEXT_LAZY);
 }
 
 /* The address space that stayed in the register is used again. Pays what is owed. */
 static inline void flushq_leave_lazy(struct flushq *fq, unsigned int self)
 {
-	struct flushq_cpu *cpu = flushq_priv_cpu(fq, self);
-	uint32_t context = cpu ? flushq_load_relaxed(&cpu->context) : FLUSHQ_CONTEXT_PARKED;
+	uint32_t context = 0;
 
+	if (self < fq->nr)
+		context = flushq_load_relaxed(&fq->cpu[self].context);
 	flushq_priv_enter(fq, self, (context | FLUSHQ_CONTEXT_PARKED) & ~FLUSHQ_CONTEXT_LAZY, NULL);
 }
 
@@ -461,7 +461,7 @@ static inline unsigned int flushq_priv_record(const struct flushq_priv_post *pos
 			owing |= late;
 		}
 		interrupt[w] = must | flushq_priv_look_word(post, base, owing & ~must);
-		n += (unsigned int)__builtin_popcountl(interrupt[w]);
+		n += flushq_cpuset_count(interrupt[w]);
 	}
 	flushq_fence_acquire(); /* S4: pairs with C1 */
 	return n;
@@ -471,13 +471,12 @@ static inline struct flushq_priv_post flushq_priv_begin(struct flushq *fq, unsig
 							const struct flushq_range *range,
 							bool fenced)
 {
-	struct flushq_cpu *cpu = flushq_priv_cpu(fq, self);
 	struct flushq_priv_post post;
 
 	post.fq = fq;
 	post.range = range;
 	/* An unknown caller is in no set, so all of its set is asked, and CPU 0 counts for it. */
-	post.counts = &fq->cpu[cpu ? self : 0].counts;
+	post.counts = &fq->cpu[flushq_priv_known(fq, self) ? self : 0].counts;
 	post.self = self;
 	post.fenced = fenced;
 	flushq_priv_event(post.counts, self, FLUSHQ_SHOOTDOWNS, 1);
@@ -500,7 +499,7 @@ static inline void flushq_priv_local(const struct flushq_priv_post *post,
 
 	if (FLUSHQ_UNLIKELY(post->self >= post->fq->nr))
 		flushq_priv_flush_all(NULL, post->self);
-	else if (flushq_cpuset_has(flushq_priv_set(post, set), post->self))
+	else if (post->range->kind == FLUSHQ_GLOBAL || flushq_cpuset_has(set, post->self))
 		flushq_priv_flush(&post->fq->cpu[post->self], post->self, &range, &budget);
 }
 
@@ -611,15 +610,21 @@ static inline void flushq_shootdown(struct flushq *fq, unsigned int self,
 	struct flushq_priv_post post = flushq_priv_begin(fq, self, range, false);
 	unsigned int n = flushq_priv_record(&post, flushq_priv_set(&post, set), users);
 	unsigned int w, words = FLUSHQ_CPUSET_WORDS(fq->nr);
-	unsigned long any = 0;
+	unsigned long any = 0, flags;
 
 	if (n) {
+		/*
+		 * Bells and interrupts are one step to this CPU: a handler that shoots down in
+		 * between would wait for interrupts that only this call can send.
+		 */
+		flags = flushq_arch_irq_save();
 		for (w = 0; w < words; w++) {
 			silent[w] = flushq_priv_ring_word(&post, w * FLUSHQ_CPUSET_BITS, users[w]);
 			any |= silent[w];
 		}
 		if (any)
 			flushq_arch_interrupt(silent, words);
+		flushq_arch_irq_restore(flags);
 	}
 	flushq_priv_local(&post, set);
 	if (n == 0)

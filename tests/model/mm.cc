@@ -89,12 +89,22 @@ void walk(tlb *t)
 			t->page[t->loaded][va] = model::walk(&m->pte[t->loaded][va], &t->order);
 }
 
+/* Where the pages are page tables the hardware may read any that it knows of. */
+void walk_tables(const tlb *t)
+{
+	for (int va = 0; walks && t->loaded && va < NR_VAS; va++)
+		if (t->page[t->loaded][va] >= 0)
+			MODEL_CHECK(m->page[t->page[t->loaded][va]].load(here) == 1);
+}
+
 void load_register(int asid)
 {
 	tlb *t = &tlbs[me()];
 
+	walk_tables(t);
 	t->loaded = asid;
 	walk(t);
+	walk_tables(t);
 }
 
 void use(int asid, int va)
@@ -213,8 +223,9 @@ void boot(int threads, unsigned int position, unsigned int last)
 void ran(int i, int asid, bool park)
 {
 	booting = i;
-	load_register(asid);
 	flushq_switch_to(&m->fq, cpu_of(i), (flushq_asid)asid, m->set[asid]);
+	load_register(asid);
+	flushq_switched(&m->fq, cpu_of(i));
 	use(asid, 0);
 	if (park) {
 		load_register(0);
@@ -279,11 +290,12 @@ void shootdown(int asid, int va, enum flushq_kind kind = FLUSHQ_LEAF)
 	m->active.fetch_sub(1, rl::mo_relaxed, here);
 }
 
-/* The register is written before flushq is told, and the TLB fills at once. */
+/* The TLB fills at once when the register is written. */
 void enter(int asid)
 {
-	load_register(asid);
 	flushq_switch_to(&m->fq, cpu_of(me()), (flushq_asid)asid, m->set[asid]);
+	load_register(asid);
+	flushq_switched(&m->fq, cpu_of(me()));
 }
 
 void leave()
@@ -374,6 +386,34 @@ void lazy_tables_before()
 	loaded_before();
 	walks = true;
 	m->active.store(1, rl::mo_relaxed, here);
+}
+
+/* Tables are freed of a parked address space that the CPU comes back to, */
+void parked_tables_before()
+{
+	sb_before();
+	walks = true;
+	m->active.store(1, rl::mo_relaxed, here);
+}
+
+void parked_tables(int t)
+{
+	if (t == 0)
+		return shootdown(A, 0, FLUSHQ_TABLES);
+	enter(A);
+	use(A, 0);
+	serve(A, 0);
+}
+
+/* or of the one that it leaves for another. */
+void left_tables(int t)
+{
+	if (t == 0)
+		return shootdown(A, 0, FLUSHQ_TABLES);
+	use(A, 0);
+	enter(B);
+	use(B, 0);
+	serve(B, 0);
 }
 
 /* The CPU joins the set for the first time. */
@@ -703,6 +743,8 @@ const model::scenario table[] = {
 	{ "wait_leaves", 2, 3, wait_before, wait_leaves, halt },
 	{ "nmi", 2, 3, nmi_before, wait_drain, halt },
 	{ "lazy_tables", 2, 3, lazy_tables_before, lazy_tables, halt },
+	{ "parked_tables", 2, 3, parked_tables_before, parked_tables, halt },
+	{ "left_tables", 2, 3, lazy_tables_before, left_tables, halt },
 	{ "global", 2, 3, global_before, global, halt },
 	{ "wait_two", 3, 50000, wait_two_before, wait_two, halt },
 	{ "mutual", 2, 50000, mutual_before, mutual, halt },

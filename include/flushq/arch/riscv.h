@@ -45,19 +45,30 @@ static inline void flushq_riscv_sfence_all(void)
 	__asm__ __volatile__("sfence.vma zero, zero" ::: "memory");
 }
 
+/* A value in a register other than x0: clang takes x0 for a 0 that it knows of. */
+static inline unsigned long flushq_riscv_in_register(unsigned long value)
+{
+	__asm__("" : "+r"(value));
+	return value;
+}
+
 static inline void flushq_riscv_sfence_asid(unsigned long asid)
 {
-	__asm__ __volatile__("sfence.vma zero, %0" ::"r"(asid) : "memory");
+	__asm__ __volatile__("sfence.vma zero, %0" ::"r"(flushq_riscv_in_register(asid))
+			     : "memory");
 }
 
 static inline void flushq_riscv_sfence_page(unsigned long address)
 {
-	__asm__ __volatile__("sfence.vma %0, zero" ::"r"(address) : "memory");
+	__asm__ __volatile__("sfence.vma %0, zero" ::"r"(flushq_riscv_in_register(address))
+			     : "memory");
 }
 
 static inline void flushq_riscv_sfence_page_asid(unsigned long address, unsigned long asid)
 {
-	__asm__ __volatile__("sfence.vma %0, %1" ::"r"(address), "r"(asid) : "memory");
+	__asm__ __volatile__("sfence.vma %0, %1" ::"r"(flushq_riscv_in_register(address)),
+			     "r"(flushq_riscv_in_register(asid))
+			     : "memory");
 }
 
 static inline void flushq_arch_flush(const struct flushq_range *range)
@@ -138,7 +149,7 @@ static inline unsigned int flushq_riscv_asid_bits(void)
 			     : "memory");
 	got = got >> FLUSHQ_RISCV_SATP_ASID_SHIFT & FLUSHQ_RISCV_SATP_ASID_MASK;
 	/* Bits are implemented from the lowest up. */
-	return (unsigned int)__builtin_ctzl(~got);
+	return flushq_ctz(~got);
 }
 
 #endif

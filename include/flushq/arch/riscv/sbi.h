@@ -201,9 +201,11 @@ static inline long flushq_sbi_remote_flush(const unsigned long *harts, unsigned 
 {
 	unsigned long start = range->start, size = (unsigned long)range->pages << range->shift;
 
-	/* Every address: no range, a range that ends past the top, or tables freed (non-leaf
-	 * entries). */
-	if (size == 0 || range->kind == FLUSHQ_TABLES) {
+	/*
+	 * Every address: no range, freed tables (non-leaf entries), or a range up to the top, whose
+	 * end is 0 for firmware that computes it.
+	 */
+	if (size == 0 || start + size == 0 || range->kind == FLUSHQ_TABLES) {
 		start = 0;
 		size = ~0ul;
 	}
