@@ -1,0 +1,539 @@
+/* SPDX-License-Identifier: MIT */
+#include "fake_host.h"
+
+#include <string.h>
+
+#define SLOTS FLUSHQ_QUEUE_SLOTS
+/* Positions before they come round; no test walks all 32 bits of them. */
+#define POSITIONS (FLUSHQ_POSITION_BITS == 32 ? 0x20000ul : 1ul << FLUSHQ_POSITION_BITS)
+
+static struct flushq_ring ring;
+static flushq_pos head;
+
+static void start(unsigned long position)
+{
+	unsigned int i;
+
+	memset(&ring, 0, sizeof(ring));
+	head = (flushq_pos)position;
+	ring.tail = head;
+	for (i = 0; i < SLOTS; i++) {
+		flushq_pos pos = (flushq_pos)(head + i);
+
+		flushq_priv_ring_at(&ring, pos)->state = flushq_priv_ring_empty(pos);
+	}
+}
+
+/* Where it starts: as zeroed memory, just before the wrap, and in between. */
+static unsigned long start_position(unsigned int round)
+{
+	return round == 0 ? 0 : round == 1 ? (unsigned long)0 - 3 : check_random();
+}
+
+static void set_state(flushq_pos pos, enum flushq_ring_state state)
+{
+	flushq_priv_ring_at(&ring, pos)->state =
+		(flushq_pos)(flushq_priv_ring_empty(pos) + (flushq_pos)state);
+}
+
+static int state_at(flushq_pos pos)
+{
+	return flushq_priv_ring_seen(flushq_priv_ring_at(&ring, pos)->state, pos);
+}
+
+/* Takes all there is, as the owner does; returns how many. */
+static unsigned int take(uint32_t *key, unsigned long *value, unsigned int most)
+{
+	flushq_pos pos = head;
+	unsigned int n = 0;
+
+	while (n < most && flushq_ring_look(&ring, pos, key, value) >= FLUSHQ_RING_PUBLISHED) {
+		n++;
+		pos++;
+	}
+	flushq_ring_free(&ring, head, pos);
+	head = pos;
+	return n;
+}
+
+TEST(ring, zeroed_is_empty)
+{
+	uint32_t key = 1;
+	unsigned long value = 2;
+
+	memset(&ring, 0, sizeof(ring));
+	CHECK(flushq_ring_idle(&ring, 0));
+	CHECK(flushq_ring_look(&ring, 0, &key, &value) == FLUSHQ_RING_EMPTY);
+	CHECK(key == 1 && value == 2);
+	CHECK(flushq_ring_unstick(&ring) == 0);
+	CHECK(!flushq_ring_claimed_behind(&ring, 0));
+}
+
+TEST(ring, laps)
+{
+	unsigned int round;
+
+	for (round = 0; round < 3; round++) {
+		unsigned long i, n = POSITIONS * 40, next = 0, want = 0;
+		uint32_t key = 0;
+		unsigned long value = 0;
+
+		start(start_position(round));
+		if (n > 1000000)
+			n = 1000000;
+		for (i = 0; i < n; i++) {
+			unsigned int in = check_below(SLOTS + 1), out = check_below(SLOTS + 1);
+
+			while (in-- && next - want < SLOTS) {
+				CHECK(flushq_ring_put(&ring, (uint32_t)next, ~next));
+				next++;
+				CHECK(!flushq_ring_idle(&ring, head));
+			}
+			while (out--) {
+				int seen = flushq_ring_look(&ring, head, &key, &value);
+
+				if (next == want) {
+					CHECK(seen == FLUSHQ_RING_EMPTY);
+					CHECK(flushq_ring_idle(&ring, head));
+					break;
+				}
+				CHECK(seen == FLUSHQ_RING_PUBLISHED);
+				CHECK(key == (uint32_t)want && value == ~want);
+				flushq_ring_free(&ring, head, (flushq_pos)(head + 1));
+				head++;
+				want++;
+			}
+		}
+		CHECK(want > n / 4);
+	}
+}
+
+TEST(ring, full)
+{
+	unsigned int round, i;
+
+	for (round = 0; round < 400; round++) {
+		struct flushq_ring before;
+		uint32_t key;
+		unsigned long value;
+
+		start(start_position(round));
+		for (i = 0; i < SLOTS; i++)
+			CHECK(flushq_ring_put(&ring, i, i));
+		memcpy(&before, &ring, sizeof(ring));
+		CHECK(!flushq_ring_put(&ring, 99, 99));
+		CHECK(memcmp(&before, &ring, sizeof(ring)) == 0);
+		CHECK(take(&key, &value, 1) == 1);
+		CHECK(flushq_ring_put(&ring, 99, 99));
+		CHECK(!flushq_ring_put(&ring, 99, 99));
+		CHECK(take(&key, &value, SLOTS + 1) == SLOTS && key == 99 && value == 99);
+		CHECK(flushq_ring_idle(&ring, head));
+	}
+}
+
+/* The hint may be anything at all: what put() promises holds, and only room is lost. */
+TEST(ring, any_hint)
+{
+	unsigned int hints = FLUSHQ_POSITION_BITS == 8 ? 256 : 3 * SLOTS + 300, hint, filled;
+
+	for (filled = 0; filled <= SLOTS; filled += SLOTS > 8 ? 7 : 1) {
+		for (hint = 0; hint < hints; hint++) {
+			uint32_t key;
+			unsigned long value;
+			unsigned int i;
+			bool put;
+
+			start(250);
+			for (i = 0; i < filled; i++)
+				CHECK(flushq_ring_put(&ring, i, i));
+			ring.tail = (flushq_pos)(head + hint - hints / 2);
+			put = flushq_ring_put(&ring, 77, 88);
+			if (put) {
+				CHECK(filled < SLOTS);
+				CHECK(state_at((flushq_pos)(head + filled)) ==
+				      FLUSHQ_RING_PUBLISHED);
+				CHECK(take(&key, &value, SLOTS) == filled + 1);
+				CHECK(key == 77 && value == 88);
+			} else {
+				/* All that was promised before is still found. */
+				CHECK(take(&key, &value, filled) == filled);
+				CHECK(filled == 0 || key == filled - 1);
+			}
+		}
+	}
+}
+
+TEST(ring, hint_just_behind_or_exact_loses_nothing)
+{
+	unsigned int behind;
+	uint32_t key;
+	unsigned long value;
+
+	for (behind = 0; behind <= SLOTS; behind++) {
+		start(0);
+		while (head != 3 * SLOTS) {
+			CHECK(flushq_ring_put(&ring, 1, 1));
+			CHECK(take(&key, &value, 1) == 1);
+		}
+		/* A put takes SLOTS steps at most, so an older hint than this finds no room. */
+		ring.tail = (flushq_pos)(head - behind);
+		CHECK(flushq_ring_put(&ring, 5, 6) == (behind < SLOTS));
+		CHECK(take(&key, &value, 1) == (behind < SLOTS));
+	}
+}
+
+/* Each state that the slots before a fresh claim may have, and what it proves. */
+TEST(ring, proof)
+{
+	static const enum flushq_ring_state states[] = { FLUSHQ_RING_EMPTY, FLUSHQ_RING_CLAIMED,
+							 FLUSHQ_RING_PUBLISHED,
+							 FLUSHQ_RING_SUSPECT };
+	unsigned int base;
+
+	if (SLOTS < 4)
+		return;
+	for (base = 0; base < 300; base++) {
+		unsigned int a, b;
+
+		for (a = 0; a < 4; a++)
+			for (b = 0; b < 4; b++) {
+				flushq_pos at = (flushq_pos)(base + 2);
+				bool want;
+				/* Two slots before, with states b (farther) and a (nearer); the
+				 * next one back was freed. */
+				start(base);
+				set_state((flushq_pos)base, states[b]);
+				set_state((flushq_pos)(base + 1), states[a]);
+				ring.tail = at;
+				if (states[a] == FLUSHQ_RING_PUBLISHED)
+					want = true;
+				else if (states[a] == FLUSHQ_RING_EMPTY)
+					want = false;
+				else
+					want = states[b] != FLUSHQ_RING_EMPTY;
+				if (states[a] == FLUSHQ_RING_EMPTY) {
+					/* A hole just before. */
+					CHECK(!flushq_ring_put(&ring, 1, 2));
+					CHECK(state_at(at) == FLUSHQ_RING_SUSPECT);
+					CHECK(ring.tail == at);
+					continue;
+				}
+				/* Slots before the owner's were freed: later lap, seen from there. */
+				set_state((flushq_pos)(base - 1 + SLOTS), FLUSHQ_RING_EMPTY);
+				CHECK(flushq_ring_put(&ring, 1, 2) == want);
+				CHECK(state_at(at) ==
+				      (want ? FLUSHQ_RING_PUBLISHED : FLUSHQ_RING_SUSPECT));
+				CHECK(ring.tail == (want ? (flushq_pos)(at + 1) : at));
+			}
+	}
+}
+
+TEST(ring, proof_of_all_claimed)
+{
+	unsigned int i;
+
+	/* Nobody has published, but everybody has claimed: that is a proof. */
+	start(17);
+	for (i = 0; i < SLOTS - 1; i++)
+		set_state((flushq_pos)(17 + i), i % 2 ? FLUSHQ_RING_SUSPECT : FLUSHQ_RING_CLAIMED);
+	CHECK(flushq_ring_put(&ring, 1, 2));
+	CHECK(state_at((flushq_pos)(17 + SLOTS - 1)) == FLUSHQ_RING_PUBLISHED);
+}
+
+TEST(ring, suspects_are_read_in_their_turn)
+{
+	uint32_t key = 0;
+	unsigned long value = 0;
+
+	if (SLOTS < 4)
+		return;
+	start(250);
+	ring.tail = (flushq_pos)(head + 1); /* a hole at head */
+	CHECK(!flushq_ring_put(&ring, 3, 4));
+	CHECK(state_at((flushq_pos)(head + 1)) == FLUSHQ_RING_SUSPECT);
+	CHECK(take(&key, &value, SLOTS) == 0);
+	/* Another one that starts at the same hint passes it, and is behind the hole as well. */
+	CHECK(!flushq_ring_put(&ring, 5, 6));
+	CHECK(state_at((flushq_pos)(head + 2)) == FLUSHQ_RING_SUSPECT);
+	/* The hole is filled, and the next claims behind the suspects. */
+	ring.tail = head;
+	CHECK(flushq_ring_put(&ring, 1, 2));
+	CHECK(flushq_ring_put(&ring, 7, 8));
+	CHECK(state_at((flushq_pos)(head + 3)) == FLUSHQ_RING_PUBLISHED);
+	CHECK(flushq_ring_look(&ring, (flushq_pos)(head + 1), &key, &value) == FLUSHQ_RING_SUSPECT);
+	CHECK(key == 3 && value == 4);
+	CHECK(take(&key, &value, SLOTS) == 4 && key == 7 && value == 8);
+}
+
+TEST(ring, claimed_behind)
+{
+	unsigned int s, base;
+
+	for (base = 0; base < 300; base++)
+		for (s = FLUSHQ_RING_EMPTY; s < FLUSHQ_RING_LAP; s++) {
+			start(base);
+			set_state((flushq_pos)base, FLUSHQ_RING_CLAIMED);
+			CHECK(!flushq_ring_claimed_behind(&ring, (flushq_pos)base));
+			if (SLOTS == 1)
+				continue;
+			set_state((flushq_pos)(base + 1), (enum flushq_ring_state)s);
+			CHECK(flushq_ring_claimed_behind(&ring, (flushq_pos)base) ==
+			      (s != FLUSHQ_RING_EMPTY));
+		}
+}
+
+TEST(ring, sticky)
+{
+	struct flushq_ring before;
+
+	start(5);
+	CHECK(flushq_ring_unstick(&ring) == 0);
+	CHECK(flushq_ring_stick(&ring, 0x11));
+	CHECK(!flushq_ring_idle(&ring, head));
+	memcpy(&before, &ring, sizeof(ring));
+	CHECK(!flushq_ring_stick(&ring, 0x11) && !flushq_ring_stick(&ring, 0x10));
+	CHECK(memcmp(&before, &ring, sizeof(ring)) == 0);
+	CHECK(flushq_ring_stick(&ring, 0x30));
+	CHECK(flushq_ring_unstick(&ring) == 0x31);
+	CHECK(flushq_ring_unstick(&ring) == 0);
+	CHECK(flushq_ring_idle(&ring, head));
+}
+
+TEST(ring, idle)
+{
+	unsigned int s;
+
+	for (s = FLUSHQ_RING_EMPTY; s < FLUSHQ_RING_LAP; s++) {
+		start(5);
+		set_state(5, (enum flushq_ring_state)s);
+		CHECK(flushq_ring_idle(&ring, head) == (s == FLUSHQ_RING_EMPTY));
+	}
+}
+
+TEST(ring, free_crosses_the_wrap)
+{
+	unsigned int i;
+
+	start((unsigned long)0 - SLOTS / 2);
+	for (i = 0; i < SLOTS; i++)
+		CHECK(flushq_ring_put(&ring, i, i));
+	flushq_ring_free(&ring, head, (flushq_pos)(head + SLOTS));
+	for (i = 0; i < SLOTS; i++)
+		CHECK(state_at((flushq_pos)(head + SLOTS + i)) == FLUSHQ_RING_EMPTY);
+}
+
+#ifdef CHECK_STEPS
+
+/* A producer that is stopped before its n-th operation while `meanwhile` runs. */
+static unsigned long stall_at;
+static void (*meanwhile)(void);
+
+static void stall(enum step_kind kind, const volatile void *where)
+{
+	(void)kind;
+	(void)where;
+	if (stall_at-- == 0) {
+		void (*run)(void) = meanwhile;
+
+		steps.hook = NULL;
+		run();
+	}
+}
+
+static bool put_stalled(unsigned long at, void (*run)(void), uint32_t key)
+{
+	bool put;
+
+	stall_at = at;
+	meanwhile = run;
+	steps.hook = stall;
+	put = flushq_ring_put(&ring, key, key);
+	steps.hook = NULL;
+	return put;
+}
+
+static unsigned long turns;
+static unsigned int left_behind, others_put;
+
+/* Others fill and drain for `turns` positions, then `left_behind` more are put and not drained. */
+static void others(void)
+{
+	unsigned long i, value;
+	uint32_t key;
+
+	for (i = 0; i < turns; i++) {
+		CHECK(flushq_ring_put(&ring, 1, 1));
+		CHECK(take(&key, &value, 1) == 1);
+	}
+	others_put = 0;
+	for (i = 0; i < left_behind; i++)
+		others_put += flushq_ring_put(&ring, 2, 2);
+}
+
+/*
+ * The trap of ring.h: a producer reads the hint, sleeps while the positions come round to just
+ * before it, and claims. What it leaves is a hole; neither it nor anybody behind it may count on
+ * being found, unless the owner really finds it.
+ */
+TEST(ring, trap)
+{
+	unsigned int gap, behind;
+
+	if (FLUSHQ_POSITION_BITS != 8 || SLOTS < 4)
+		return;
+	for (gap = 0; gap < SLOTS; gap++)
+		for (behind = 0; behind <= SLOTS; behind++) {
+			uint32_t key = 0;
+			unsigned long value;
+			unsigned int counted, found, after = 0, i;
+			bool first, second[4];
+
+			start(0);
+			turns = 256 - gap;
+			left_behind = behind;
+			/* Operation 0 reads the hint; 1 is the first look at a slot. */
+			first = put_stalled(1, others, 9);
+			/* It claimed at 0, `gap` ahead of the owner, or behind those put since. */
+			if (gap > behind)
+				CHECK(!first);
+			counted = others_put + first;
+			/* Then another, who may start from whatever hint was left. */
+			for (i = 0; i < 4; i++) {
+				second[i] = flushq_ring_put(&ring, 10 + i, 0);
+				after += second[i];
+			}
+			found = take(&key, &value, SLOTS);
+			CHECK(found >= counted + after);
+		}
+}
+
+static void trap_two(void);
+static unsigned int inner_true;
+
+static void trap_inner(void)
+{
+	others();
+}
+
+static void trap_two(void)
+{
+	/* The second producer is stalled in the same place, deeper. */
+	stall_at = 1;
+	meanwhile = trap_inner;
+	steps.hook = stall;
+	inner_true = flushq_ring_put(&ring, 8, 8);
+	steps.hook = NULL;
+}
+
+TEST(ring, trap_with_two_producers)
+{
+	unsigned int gap, behind;
+
+	if (FLUSHQ_POSITION_BITS != 8 || SLOTS < 4)
+		return;
+	for (gap = 0; gap < SLOTS; gap++)
+		for (behind = 0; behind <= SLOTS; behind++) {
+			uint32_t key;
+			unsigned long value;
+			unsigned int counted, after, found;
+			bool first;
+
+			start(0);
+			turns = 256 - gap;
+			left_behind = behind;
+			first = put_stalled(1, trap_two, 9);
+			counted = others_put + first + inner_true;
+			if (gap > behind + 2)
+				CHECK(!first && !inner_true);
+			ring.tail = head;
+			after = flushq_ring_put(&ring, 11, 0);
+			found = take(&key, &value, SLOTS);
+			CHECK(found >= counted + after);
+		}
+}
+
+static void two_puts(void)
+{
+	others_put = flushq_ring_put(&ring, 2, 2);
+	others_put += flushq_ring_put(&ring, 2, 2);
+}
+
+/* A producer stalled at each of its operations in turn, two others going on meanwhile. */
+TEST(ring, stalled_anywhere)
+{
+	unsigned long at;
+
+	if (SLOTS < 4)
+		return;
+	for (at = 0; at < 40; at++) {
+		uint32_t key;
+		unsigned long value;
+
+		start(254);
+		CHECK(put_stalled(at, two_puts, 9));
+		CHECK(others_put == 2 || at >= 8);
+		CHECK(take(&key, &value, SLOTS) == 3 || at >= 8);
+	}
+}
+
+static int seen_while_stalled;
+static bool behind_while_stalled;
+
+static void look(void)
+{
+	uint32_t key;
+	unsigned long value;
+
+	seen_while_stalled = flushq_ring_look(&ring, head, &key, &value);
+	two_puts();
+	behind_while_stalled = flushq_ring_claimed_behind(&ring, head);
+	CHECK(take(&key, &value, SLOTS) == 0 || seen_while_stalled == FLUSHQ_RING_EMPTY);
+}
+
+TEST(ring, unfinished_is_seen_as_claimed)
+{
+	if (SLOTS < 4)
+		return;
+	start(254);
+	/* hint, look, claim, proof, then: hint forward, key, value, publish */
+	CHECK(put_stalled(3, look, 9));
+	CHECK(seen_while_stalled == FLUSHQ_RING_CLAIMED && behind_while_stalled);
+}
+
+TEST(ring, put_costs_one_claim)
+{
+	start(0);
+	memset(steps.n, 0, sizeof(steps.n));
+	CHECK(flushq_ring_put(&ring, 1, 2));
+	CHECK(steps.n[STEP_RMW] == 1);
+	CHECK(steps.n[STEP_FENCE_FULL] == 0);
+	CHECK(steps.n[STEP_STORE] == 4); /* hint, key, value, state */
+	/* hint, state, and one slot back if there is one: that was freed, which is a proof */
+	CHECK(steps.n[STEP_LOAD] <= 3);
+}
+
+TEST(ring, put_is_bounded)
+{
+	unsigned int i;
+
+	start(0);
+	for (i = 0; i < SLOTS; i++)
+		set_state((flushq_pos)i, FLUSHQ_RING_SUSPECT);
+	memset(steps.n, 0, sizeof(steps.n));
+	ring.tail = 0;
+	CHECK(!flushq_ring_put(&ring, 1, 2));
+	CHECK(steps.n[STEP_LOAD] <= SLOTS + 1 && steps.n[STEP_RMW] == 0);
+}
+
+TEST(ring, stick_fences_before_it_reads)
+{
+	start(0);
+	memset(steps.n, 0, sizeof(steps.n));
+	CHECK(flushq_ring_stick(&ring, 1));
+	CHECK(steps.n[STEP_FENCE_FULL] == 1 && steps.n[STEP_RMW] == 1);
+	memset(steps.n, 0, sizeof(steps.n));
+	CHECK(!flushq_ring_stick(&ring, 1));
+	CHECK(steps.n[STEP_FENCE_FULL] == 1 && steps.n[STEP_RMW] == 0 && steps.n[STEP_STORE] == 0);
+}
+
+#endif
