@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdarg.h>
+
+#include "kernel.h"
+
+#define UART ((volatile unsigned char *)0x10000000UL)
+#define SIFIVE_TEST ((volatile uint32_t *)0x100000UL)
+
+static void put(char c)
+{
+	while (!(UART[5] & 0x20))
+		;
+	UART[0] = (unsigned char)c;
+}
+
+static void puts_(const char *s)
+{
+	while (*s)
+		put(*s++);
+}
+
+static void put_number(unsigned long v, unsigned int base)
+{
+	char buf[24];
+	int i = sizeof(buf) - 1;
+
+	buf[i] = 0;
+	do {
+		buf[--i] = "0123456789abcdef"[v % base];
+		v /= base;
+	} while (v);
+	puts_(buf + i);
+}
+
+/* %s %u %lu %lx are all there is. */
+static void vkprintf(const char *fmt, va_list ap)
+{
+	for (; *fmt; fmt++) {
+		if (*fmt != '%') {
+			put(*fmt);
+			continue;
+		}
+		fmt++;
+		if (*fmt == 's') {
+			puts_(va_arg(ap, const char *));
+		} else if (*fmt == 'u') {
+			put_number(va_arg(ap, unsigned int), 10);
+		} else if (*fmt == 'l') {
+			fmt++;
+			put_number(va_arg(ap, unsigned long), *fmt == 'x' ? 16 : 10);
+		} else {
+			put(*fmt);
+		}
+	}
+}
+
+void kprintf(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vkprintf(fmt, ap);
+	va_end(ap);
+}
+
+/* The exit status of QEMU. */
+void power_off(unsigned int code)
+{
+	*SIFIVE_TEST = code ? code << 16 | 0x3333 : 0x5555;
+	for (;;)
+		;
+}
+
+void panic(const char *fmt, ...)
+{
+	static unsigned int once;
+	va_list ap;
+
+	/* The first hart to panic speaks. */
+	while (__atomic_exchange_n(&once, 1, __ATOMIC_ACQUIRE))
+		;
+	kprintf("panic: hart %u: ", this_hart()->id);
+	va_start(ap, fmt);
+	vkprintf(fmt, ap);
+	va_end(ap);
+	kprintf("\n");
+	power_off(2);
+}

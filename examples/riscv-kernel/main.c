@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+#include "policy.h"
+#include "sbi.h"
+
+#define STACK_SIZE 8192
+
+struct hart harts[NR_CPUS];
+unsigned int nr_harts;
+unsigned long online_mask;
+const struct policy *policy;
+
+static char stacks[NR_CPUS][STACK_SIZE] __attribute__((aligned(16)));
+static bool go;
+static unsigned long instructions_at_start;
+
+void boot_main(unsigned long id, const void *fdt);
+void secondary_main(void);
+void secondary_start(void);
+
+struct hart *hart_of(unsigned long id)
+{
+	struct hart *h = &harts[id];
+
+	h->id = (unsigned int)id;
+	h->stack = (unsigned long)(stacks[id] + STACK_SIZE);
+	return h;
+}
+
+void policy_nothing(struct hart *h)
+{
+	(void)h;
+}
+
+void policy_no_counters(struct hart *h, struct counters *sum)
+{
+	(void)h;
+	(void)sum;
+}
+
+void shootdown(struct hart *h, struct mm *mm, unsigned long asid, unsigned long start,
+	       unsigned long size, enum kind kind)
+{
+	struct range r = { .start = start, .size = size, .asid = asid, .kind = kind };
+
+	h->count.shootdowns++;
+	ipi_start(h, mm, kind);
+	policy->shootdown(h, mm, &r);
+}
+
+static void run(struct hart *h)
+{
+	/* Return to U mode, with interrupts on there. */
+	csr_clear(sstatus, 1UL << 8);
+	csr_set(sstatus, 1UL << 5);
+	user_return(schedule(h));
+}
+
+static void hart_online(struct hart *h)
+{
+	mm_online(h);
+	csr_write(sie, IRQ_SOFT | IRQ_TIMER);
+	h->online = true;
+	__atomic_fetch_or(&online_mask, 1UL << h->id, __ATOMIC_SEQ_CST);
+}
+
+void secondary_main(void)
+{
+	struct hart *h = this_hart();
+
+	hart_online(h);
+	wait_begin(h);
+	while (!load_acquire(&go))
+		;
+	wait_end(h);
+	run(h);
+}
+
+static void start_harts(unsigned int self)
+{
+	unsigned long present = 1UL << self;
+	unsigned int i;
+
+	for (i = 0; i < NR_CPUS; i++)
+		if (i != self && !sbi_hart_status(i).error)
+			present |= 1UL << i;
+	for (i = 0; i < NR_CPUS; i++)
+		if ((present >> i) & 1)
+			nr_harts = i + 1;
+	policy->init(nr_harts);
+	hart_online(&harts[self]);
+	for (i = 0; i < nr_harts; i++) {
+		if (i == self || !((present >> i) & 1))
+			continue;
+		if (sbi_hart_start(i, (unsigned long)secondary_start, (unsigned long)hart_of(i))
+			    .error)
+			panic("hart %u does not start", i);
+	}
+	wait_begin(&harts[self]);
+	while (load_acquire(&online_mask) != present)
+		;
+	wait_end(&harts[self]);
+}
+
+static void add_thread(struct mm *mm, unsigned int role, unsigned int id, unsigned int thread,
+		       unsigned int threads, unsigned long left)
+{
+	struct task *t = task_create(mm, NULL);
+	unsigned long *a = &t->tf.reg[REG_A(0)];
+	extern char __user_start[];
+
+	t->tf.pc = U_TEXT + (unsigned long)(user_main - __user_start);
+	t->tf.reg[REG_SP] = U_STACK(thread) + PAGE_SIZE;
+	a[0] = role;
+	a[1] = id;
+	a[2] = thread;
+	a[3] = threads;
+	a[4] = options.seed;
+	a[5] = left;
+	task_start(t);
+}
+
+#define WORKERS 4 /* processes of several threads */
+#define PARENTS 4 /* processes that fork children all the time */
+
+static void add_processes(void)
+{
+	unsigned int i, thread, threads;
+	struct mm *mm;
+
+	for (i = 0; i < WORKERS; i++) {
+		threads = 2 + i % (WL_THREADS - 1);
+		mm = mm_create(threads);
+		for (thread = 0; thread < threads; thread++)
+			add_thread(mm, WL_WORKER, i, thread, threads, options.work * 250);
+	}
+	for (i = 0; i < PARENTS; i++)
+		add_thread(mm_create(1), WL_PARENT, WORKERS + i, 0, 1, options.work * 10);
+}
+
+void boot_main(unsigned long id, const void *fdt)
+{
+	static const struct policy *const policies[] = {
+		&policy_eager,
+		&policy_rfc,
+		&policy_flushq,
+	};
+	unsigned int i;
+
+	parse_options(fdt);
+	for (i = 0; i < sizeof(policies) / sizeof(policies[0]); i++)
+		if (same(policies[i]->name, options.policy))
+			policy = policies[i];
+	ipi_by_sbi = same(options.ipi, "sbi");
+	timer_boot();
+	mm_boot();
+	start_harts((unsigned int)id);
+	if (options.harts && options.harts != (unsigned int)__builtin_popcountl(online_mask))
+		kprintf("note: harts=%lu, but there are %u\n", options.harts,
+			(unsigned int)__builtin_popcountl(online_mask));
+	/*
+	 * The boot hart's counter. With -icount QEMU derives it from the virtual clock that all
+	 * harts share, so it is the sum over the harts, and the time in which all of them slept.
+	 */
+	instructions_at_start = csr_read(instret);
+	add_processes();
+	store_release(&go, true);
+	run(this_hart());
+}
+
+static void add_counts(struct counters *sum, const struct counters *c)
+{
+	sum->shootdowns += c->shootdowns;
+	sum->ipi_sent += c->ipi_sent;
+	sum->ipi_parked += c->ipi_parked;
+	sum->deferred += c->deferred;
+	sum->covered += c->covered;
+	sum->overflow += c->overflow;
+	sum->escalated += c->escalated;
+	sum->drains += c->drains;
+	sum->flush_page += c->flush_page;
+	sum->flush_asid += c->flush_asid;
+	sum->flush_all += c->flush_all;
+}
+
+/* All tasks have ended; the other harts idle. */
+void finish(void)
+{
+	unsigned long instructions = csr_read(instret) - instructions_at_start;
+	unsigned long switches = 0, stale = 0, checks = 0, forks = 0, migrations = 0, globals = 0;
+	struct counters sum = { 0 };
+	unsigned int i, n = 0;
+
+	for (i = 0; i < nr_harts; i++) {
+		struct hart *h = &harts[i];
+
+		if (!h->online)
+			continue;
+		wait_begin(this_hart());
+		while ((load_acquire(&h->use) & 3) != USE_NONE)
+			serve(this_hart());
+		wait_end(this_hart());
+		n++;
+		add_counts(&sum, &h->count);
+		policy->counters(h, &sum);
+		switches += h->switches;
+		stale += h->stale;
+		checks += h->checks;
+		forks += h->forks;
+		migrations += h->migrations;
+		globals += h->globals;
+	}
+	mm_check_leaks();
+	kprintf("checks=%lu forks=%lu migrations=%lu globals=%lu\n", checks, forks, migrations,
+		globals);
+	kprintf("policy=%s ipi=%s harts=%u seed=%lu shootdowns=%lu ipi_sent=%lu ipi_parked=%lu "
+		"deferred=%lu covered=%lu overflow=%lu escalated=%lu drains=%lu flush_page=%lu "
+		"flush_asid=%lu flush_all=%lu switches=%lu stale=%lu instructions=%lu\n",
+		policy->name, options.ipi, n, options.seed, sum.shootdowns, sum.ipi_sent,
+		sum.ipi_parked, sum.deferred, sum.covered, sum.overflow, sum.escalated, sum.drains,
+		sum.flush_page, sum.flush_asid, sum.flush_all, switches, stale, instructions);
+	power_off(stale ? 1 : 0);
+}

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The scheme of the RFC "Defer tlb flush to context_switch": a hart that has another ASID loaded
+ * gets the range in its array and flushes at its next switch; a full array is an interrupt.
+ * Kernel ranges are never deferred, which the RFC forgot. It knows nothing of lazy harts.
+ */
+#include "policy.h"
+
+#define RFC_SLOTS 16
+
+struct rfc_cpu {
+	struct spinlock lock;
+	unsigned int n;
+	unsigned int need_flush;
+	unsigned long loaded_asid; /* 0: none */
+	struct range slot[RFC_SLOTS];
+} __attribute__((aligned(64)));
+
+static struct rfc_cpu cpus[NR_CPUS];
+
+/* Not spin_lock: that one drains while it waits, and so would come back here. */
+static void raw_lock(struct hart *h, struct rfc_cpu *c)
+{
+	if (spin_trylock(&c->lock))
+		return;
+	wait_begin(h);
+	while (!spin_trylock(&c->lock))
+		;
+	wait_end(h);
+}
+
+static void rfc_init(unsigned int n)
+{
+	(void)n;
+}
+
+static void rfc_online(struct hart *h)
+{
+	(void)h;
+	__asm__ volatile("sfence.vma" : : : "memory");
+}
+
+static void rfc_before_switch(struct hart *h, struct mm *mm)
+{
+	if (!((load_relaxed(&mm->set[0]) >> h->id) & 1))
+		__atomic_fetch_or(&mm->set[0], 1UL << h->id, __ATOMIC_SEQ_CST);
+	full_fence();
+}
+
+static void rfc_drain(struct hart *h, struct rfc_cpu *c)
+{
+	unsigned int i;
+
+	if (!load_relaxed(&c->need_flush))
+		return;
+	raw_lock(h, c);
+	store_relaxed(&c->need_flush, 0);
+	for (i = 0; i < c->n; i++)
+		local_flush(h, &c->slot[i]);
+	c->n = 0;
+	spin_unlock(&c->lock);
+	h->count.drains++;
+}
+
+static void rfc_load(struct hart *h, unsigned long asid)
+{
+	struct rfc_cpu *c = &cpus[h->id];
+
+	store_relaxed(&c->loaded_asid, asid);
+	full_fence();
+	rfc_drain(h, c);
+}
+
+static void rfc_switched(struct hart *h, struct mm *mm)
+{
+	rfc_load(h, mm->asid);
+}
+
+static void rfc_parked(struct hart *h)
+{
+	rfc_load(h, 0);
+}
+
+static bool rfc_enqueue(struct hart *h, struct rfc_cpu *c, const struct range *r)
+{
+	bool room;
+
+	raw_lock(h, c);
+	room = c->n < RFC_SLOTS;
+	if (room)
+		c->slot[c->n++] = *r;
+	spin_unlock(&c->lock);
+	return room;
+}
+
+static bool rfc_needs_interrupt(struct hart *h, struct rfc_cpu *c, const struct range *r)
+{
+	if (load_relaxed(&c->loaded_asid) == r->asid)
+		return true;
+	if (!rfc_enqueue(h, c, r)) {
+		h->count.overflow++;
+		return true;
+	}
+	store_relaxed(&c->need_flush, 1);
+	full_fence();
+	if (load_relaxed(&c->loaded_asid) == r->asid)
+		return true;
+	h->count.deferred++;
+	return false;
+}
+
+static void rfc_shootdown(struct hart *h, struct mm *mm, const struct range *r)
+{
+	unsigned long mask;
+	unsigned int i;
+
+	full_fence();
+	local_flush(h, r);
+	if (r->kind == KIND_GLOBAL) {
+		ipi_fence(h, load_acquire(&online_mask), r);
+		return;
+	}
+	mask = load_acquire(&mm->set[0]) & ~(1UL << h->id);
+	for (i = 0; i < nr_harts; i++)
+		if (((mask >> i) & 1) && !rfc_needs_interrupt(h, &cpus[i], r))
+			mask &= ~(1UL << i);
+	ipi_fence(h, mask, r);
+}
+
+static void rfc_interrupt(struct hart *h)
+{
+	rfc_drain(h, &cpus[h->id]);
+	ipi_serve_mailbox(h);
+}
+
+const struct policy policy_rfc = {
+	.name = "rfc",
+	.init = rfc_init,
+	.online = rfc_online,
+	.before_switch = rfc_before_switch,
+	.switched = rfc_switched,
+	.parked = rfc_parked,
+	.enter_lazy = policy_nothing,
+	.leave_lazy = policy_nothing,
+	.shootdown = rfc_shootdown,
+	.interrupt = rfc_interrupt,
+	.counters = policy_no_counters,
+};
