@@ -20,6 +20,12 @@ void NAME(init)(struct flushq *fq, struct flushq_cpu *cpu, unsigned int nr)
 	flushq_init(fq, cpu, nr);
 }
 
+unsigned int NAME(bits)(unsigned long word);
+unsigned int NAME(bits)(unsigned long word)
+{
+	return flushq_ctz(word) + flushq_cpuset_count(word);
+}
+
 unsigned long NAME(count)(const struct flushq *fq, unsigned int cpu);
 unsigned long NAME(count)(const struct flushq *fq, unsigned int cpu)
 {
