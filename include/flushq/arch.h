@@ -12,9 +12,14 @@
  *	FLUSHQ_GLOBAL	those pages' leaf entries in every	everything
  *			ASID, those marked global as well
  *
- * It may flush more. When it returns, nothing of that cached before the call can be used. It orders
- * every access before it, in program order, before every page-table walk after it, and the compiler
- * moves no access across it.
+ *	bool flushq_arch_by_page(enum flushq_kind kind);
+ *
+ * says whether the port flushes pages of that kind one by one. Where not, it is asked for every
+ * address at once, so that the same is not flushed twice.
+ *
+ * A flush may remove more. When it returns, nothing of that cached before the call can be used. It
+ * orders every access before it, in program order, before every page-table walk after it, and the
+ * compiler moves no access across it.
  *
  * Interrupts, on this CPU (save and restore nest; irqs_off is for FLUSHQ_ASSERT; relax is one turn
  * of a wait):
@@ -26,7 +31,8 @@
  *
  * Interrupts to others: makes each CPU of that set (cpuset.h) call flushq_drain() soon. It orders
  * the caller's earlier accesses before the handlers' and may be called with interrupts on or off. A
- * CPU that can't be interrupted must not keep the others from being so:
+ * CPU that can't be interrupted must not keep the others from being so. A handler acknowledges the
+ * interrupt (sip.SSIP) before it drains: one that comes meanwhile must not be lost.
  *
  *	void flushq_arch_interrupt(const unsigned long *cpus, unsigned int words);
  */

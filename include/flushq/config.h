@@ -28,9 +28,10 @@
 
 /*
  * Most pages flushed one by one: by one request, and by one drain for all its requests together.
- * What is longer becomes its whole ASID. 1 to one less than the page size in bytes. The break-even
- * is pages * cost(one address flush)  =  cost(one ASID flush) + live entries of that ASID *
- * cost(one walk); Linux uses 64 on riscv and 33 on x86.
+ * What is longer becomes its whole ASID. 1 to one less than the page size in bytes. It breaks even
+ * where
+ *	pages * cost of an address flush = cost of an ASID flush + live entries * cost of a walk
+ * Linux has 64 on riscv and 33 on x86.
  */
 #ifndef FLUSHQ_PAGES_MAX
 #define FLUSHQ_PAGES_MAX 64
@@ -52,8 +53,10 @@
 #define FLUSHQ_COUNTERS 1
 #endif
 
-/* Called where the caller broke a rule. What follows a failed check flushes too much, never too
- * little. */
+/*
+ * Called where the caller broke a rule. What follows an index that is no CPU of the machine, a CPU
+ * that was never onlined or an ASID out of range flushes too much, never too little.
+ */
 #ifndef FLUSHQ_ASSERT
 #define FLUSHQ_ASSERT(cond) ((void)0)
 #endif

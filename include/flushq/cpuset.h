@@ -23,11 +23,13 @@ static inline bool flushq_cpuset_has(const flushq_atomic_ulong *set, unsigned in
 	return flushq_load_relaxed(&set[cpu / FLUSHQ_CPUSET_BITS]) & flushq_cpuset_bit(cpu);
 }
 
-/* Adds `cpu`. No write where it is a member already. Orders nothing. */
-static inline void flushq_cpuset_add(flushq_atomic_ulong *set, unsigned int cpu)
+/* Adds `cpu`; false, and no write, where it is a member already. Orders nothing. */
+static inline bool flushq_cpuset_add(flushq_atomic_ulong *set, unsigned int cpu)
 {
-	if (!flushq_cpuset_has(set, cpu))
-		flushq_or_relaxed(&set[cpu / FLUSHQ_CPUSET_BITS], flushq_cpuset_bit(cpu));
+	if (flushq_cpuset_has(set, cpu))
+		return false;
+	flushq_or_relaxed(&set[cpu / FLUSHQ_CPUSET_BITS], flushq_cpuset_bit(cpu));
+	return true;
 }
 
 /* Takes the lowest CPU out of the private word `*bits`, which must not be 0; returns its number

@@ -2,21 +2,21 @@
 /*
  * range.h - what a caller asks to be flushed: pure functions on values, total on every input.
  *
- * A request in doubt becomes a larger one. In normal form, which flushq_range_make() returns and
+ * A request in doubt becomes a larger one. The normal form, which flushq_range_make() returns and
  * all others keep:
  *
- *   pages > 0   `pages` pages of 1 << shift bytes from `start` on, `start` a multiple of that, the
- * last byte of the last page not past the top of the address space; pages <= FLUSHQ_PAGES_MAX pages
- * == 0  every address of the ASID; start and shift have one value (0, FLUSHQ_PAGE_SHIFT)
- *   FLUSHQ_GLOBAL  the range in every ASID, mappings marked global as well; asid is 0
+ *	pages > 0	that many pages of 1 << shift bytes from `start` on, which is a multiple of
+ *			that; at most FLUSHQ_PAGES_MAX; the last byte is not past the top of the
+ *			address space
+ *	pages == 0	every address; start is 0, shift is FLUSHQ_PAGE_SHIFT
+ *	FLUSHQ_GLOBAL	in every ASID, mappings marked global as well; asid is 0
  */
 #ifndef FLUSHQ_RANGE_H
 #define FLUSHQ_RANGE_H
 
 #include "config.h"
 
-/* An ASID or VMID: the hardware's tag of a translation, 0 to 0xffff (RISC-V: 16 bits at most; x86
- * PCID: 12). */
+/* An ASID or VMID, the hardware's tag of a translation: 0 to 0xffff (16 bits on RISC-V at most). */
 typedef uint32_t flushq_asid;
 
 #define FLUSHQ_ASID_MAX 0xffffu

@@ -113,7 +113,7 @@ static inline bool flushq_priv_ring_proven(struct flushq_ring *ring, flushq_pos 
  */
 static inline bool flushq_ring_put(struct flushq_ring *ring, uint32_t key, unsigned long value)
 {
-	/* R1: any value will do, the oldest as well. Pairs with nothing. */
+	/* R1: any value is safe, the oldest as well. Pairs with nothing. */
 	flushq_pos pos = flushq_load_relaxed(&ring->tail);
 	struct flushq_ring_slot *slot;
 	flushq_pos empty, state;
@@ -121,8 +121,11 @@ static inline bool flushq_ring_put(struct flushq_ring *ring, uint32_t key, unsig
 	bool proven;
 
 	for (step = 0;; step++, pos++) {
-		if (step == FLUSHQ_QUEUE_SLOTS)
+		if (step == FLUSHQ_QUEUE_SLOTS) {
+			/* All these were claimed; a hint a lap behind would never catch up. */
+			flushq_store_relaxed(&ring->tail, pos);
 			return false;
+		}
 		slot = flushq_priv_ring_at(ring, pos);
 		empty = flushq_priv_ring_empty(pos);
 		state = flushq_load_relaxed(&slot->state);

@@ -18,7 +18,7 @@
  *	flushq_park		on the CPU itself, irqs off      no
  *	flushq_drain		on the CPU itself, any context   no
  *	flushq_post(_fenced)	any context; no migration        no
- *	flushq_shootdown	any but NMI; no migration        for CPUs that use the address space,
+ *	flushq_shootdown	any but NMI; no migration        for the CPUs that it interrupts,
  *				                                 serving its own queue meanwhile
  *	flushq_count		anywhere                         no
  *
@@ -42,7 +42,7 @@
  *	    C2  full fence between the context and the look at the debt
  *	S1  the set read again       a CPU that joined before the page table's change could be seen
  *	    behind S2                is not asked
- *	    S6  join before C2
+ *	    S6  join before C2, then flush: that orders the walks
  *	S5  ring the bell, acquire   the drain does not find the debt it was rung for (S2 releases it);
  *	    D1  silence it, acq_rel  the waiter takes a drain that began before for its own
  *	S8  read the bell, acquire   the waiter sees the bell silent, but not that the drain goes on
@@ -120,7 +120,7 @@ static inline void flushq_priv_flush(struct flushq_cpu *cpu, unsigned int self,
 {
 	enum flushq_event event = FLUSHQ_FLUSHED_PAGES;
 
-	if (range->pages > *budget)
+	if (range->pages > *budget || !flushq_arch_by_page((enum flushq_kind)range->kind))
 		*range = flushq_range_whole(range->asid, (enum flushq_kind)range->kind);
 	if (range->pages == 0)
 		event = range->kind == FLUSHQ_GLOBAL ? FLUSHQ_FLUSHED_ALL : FLUSHQ_FLUSHED_ASIDS;
@@ -149,8 +149,10 @@ struct flushq_priv_debt {
 };
 
 static inline void flushq_priv_owe(struct flushq_cpu *cpu, unsigned int self,
-				   struct flushq_priv_debt *debt, const struct flushq_range *range)
+				   struct flushq_priv_debt *debt, struct flushq_range *range)
 {
+	if (!flushq_arch_by_page((enum flushq_kind)range->kind))
+		*range = flushq_range_whole(range->asid, (enum flushq_kind)range->kind);
 	if (debt->marked && flushq_range_covers(&debt->mark, range))
 		return;
 	if (debt->pending && flushq_range_merge(&debt->run, range))
@@ -256,7 +258,7 @@ static FLUSHQ_COLD void flushq_priv_first_use(struct flushq *fq, struct flushq_c
 {
 	/* S6: joins, then C2: an initiator finds it online, or its page table is seen after the
 	 * flush. */
-	flushq_cpuset_add(fq->online, self);
+	(void)flushq_cpuset_add(fq->online, self);
 	flushq_context_enter(&cpu->context, context);
 	flushq_priv_flush_all(cpu, self);
 	flushq_drain(fq, self);
@@ -275,10 +277,24 @@ static inline void flushq_online(struct flushq *fq, unsigned int self)
 		flushq_priv_flush_all(NULL, self);
 }
 
+/*
+ * A full fence does not order page-table walks, on RISC-V neither does the write of the register; a
+ * flush does. Without it the first walks of a new member might see a page table from before C2.
+ */
+static FLUSHQ_COLD void flushq_priv_flush_joined(struct flushq_cpu *cpu, unsigned int self,
+						 uint32_t context)
+{
+	struct flushq_range whole = flushq_range_whole(context >> 16, FLUSHQ_TABLES);
+	unsigned int budget = 0;
+
+	flushq_priv_flush(cpu, self, &whole, &budget);
+}
+
 static inline void flushq_priv_enter(struct flushq *fq, unsigned int self, uint32_t context,
 				     flushq_atomic_ulong *set)
 {
 	struct flushq_cpu *cpu;
+	bool joined = false;
 
 	FLUSHQ_ASSERT(flushq_arch_irqs_off());
 	if (!flushq_priv_known(fq, self)) {
@@ -288,13 +304,15 @@ static inline void flushq_priv_enter(struct flushq *fq, unsigned int self, uint3
 	cpu = &fq->cpu[self];
 	/* S6: before C2. */
 	if (set)
-		flushq_cpuset_add(set, self);
+		joined = flushq_cpuset_add(set, self);
 	if (FLUSHQ_UNLIKELY(flushq_load_relaxed(&cpu->context) == FLUSHQ_CONTEXT_OFFLINE)) {
 		FLUSHQ_ASSERT(!"flushq_switch_to() before flushq_online()");
 		flushq_priv_first_use(fq, cpu, self, context);
 		return;
 	}
 	flushq_context_enter(&cpu->context, context); /* C1, C2 */
+	if (FLUSHQ_UNLIKELY(joined))
+		flushq_priv_flush_joined(cpu, self, context);
 	if (FLUSHQ_UNLIKELY(!flushq_ring_idle(&cpu->queue.ring, cpu->head)))
 		flushq_drain(fq, self);
 }

@@ -24,6 +24,12 @@ void flushq_host_interrupt(const unsigned long *cpus, unsigned int words);
 }
 #endif
 
+static inline bool flushq_arch_by_page(enum flushq_kind kind)
+{
+	(void)kind;
+	return true;
+}
+
 static inline void flushq_arch_flush(const struct flushq_range *range)
 {
 	flushq_host_flush(range);

@@ -2,23 +2,21 @@
 /*
  * riscv.h - the RISC-V backend, rv64 and rv32, for S-mode.
  *
- * From the privileged specification, "Supervisor Memory-Management Fence Instruction": sfence.vma
- * rs1, rs2
+ * sfence.vma rs1, rs2 (privileged specification, "Supervisor Memory-Management Fence Instruction"):
  *
- *	rs1 = x0   all addresses, all levels of the tables      rs2 = x0   all ASIDs, global
- * mappings included rs1 != x0  leaf entries of that address alone           rs2 != x0  that ASID,
- * global mappings not included
+ *	rs1 = x0	all addresses, all levels of the tables
+ *	rs1 != x0	leaf entries of that address alone
+ *	rs2 = x0	all ASIDs, and global mappings
+ *	rs2 != x0	that ASID, and no global mappings
  *
  * It is the register's number that counts, not its value, so address 0 and ASID 0 go in a register
- * like any other. It orders the hart's earlier stores, and what it has seen of other harts', before
+ * other than x0. It orders the hart's earlier stores, and what it has seen of other harts', before
  * its later page-table walks.
  *
- * Knobs: FLUSHQ_RISCV_NO_ADDRESS_FLUSH 1 makes every flush of pages one of their whole ASID, for
- * cores whose address-selective sfence.vma does not work. FLUSHQ_PAGES_MAX (config.h) is the
- * threshold.
+ * FLUSHQ_RISCV_NO_ADDRESS_FLUSH=1 makes every flush of pages one of their whole ASID, for cores
+ * whose sfence.vma by address does not work. FLUSHQ_PAGES_MAX (config.h) is the threshold.
  *
- * The host supplies flushq_host_interrupt(); arch/riscv/sbi.h has what a host under SBI makes it
- * of.
+ * The host supplies flushq_host_interrupt(), for which arch/riscv/sbi.h has what it takes.
  */
 #ifndef FLUSHQ_ARCH_RISCV_H
 #define FLUSHQ_ARCH_RISCV_H
@@ -71,11 +69,15 @@ static inline void flushq_riscv_sfence_page_asid(unsigned long address, unsigned
 			     : "memory");
 }
 
-static inline void flushq_arch_flush(const struct flushq_range *range)
+static inline bool flushq_arch_by_page(enum flushq_kind kind)
 {
 	/* Non-leaf entries need rs1 = x0. */
-	bool whole =
-		range->pages == 0 || range->kind == FLUSHQ_TABLES || FLUSHQ_RISCV_NO_ADDRESS_FLUSH;
+	return kind != FLUSHQ_TABLES && !FLUSHQ_RISCV_NO_ADDRESS_FLUSH;
+}
+
+static inline void flushq_arch_flush(const struct flushq_range *range)
+{
+	bool whole = range->pages == 0 || !flushq_arch_by_page((enum flushq_kind)range->kind);
 	uint32_t i;
 
 	if (whole && range->kind == FLUSHQ_GLOBAL)
@@ -131,8 +133,10 @@ static inline void flushq_arch_interrupt(const unsigned long *cpus, unsigned int
 #define FLUSHQ_RISCV_SATP_ASID_SHIFT (sizeof(long) == 8 ? 44 : 22)
 #define FLUSHQ_RISCV_SATP_ASID_MASK (sizeof(long) == 8 ? 0xfffful : 0x1fful)
 
-/* ASID bits that this hart implements, 0 to 16. With interrupts off; flushes everything, as it lets
- * an ASID in for a moment. */
+/*
+ * ASID bits that this hart implements, 0 to 16. With paging on (in Bare mode the field is not
+ * specified) and interrupts off. Flushes everything, as it lets another ASID in for a moment.
+ */
 static inline unsigned int flushq_riscv_asid_bits(void)
 {
 	const unsigned long field = FLUSHQ_RISCV_SATP_ASID_MASK << FLUSHQ_RISCV_SATP_ASID_SHIFT;
