@@ -353,9 +353,10 @@ void mm_park(struct hart *h)
 	policy->parked(h);
 	h->mm = NULL;
 	h->lazy = false;
-	set_use(h, USE_NONE, NULL);
 	if (last)
 		mm_put(last);
+	/* Last: finish() waits for this, and then counts the frames. */
+	set_use(h, USE_NONE, NULL);
 }
 
 long mm_map(struct mm *mm, unsigned long va, unsigned long n, unsigned long stamp)
