@@ -18,8 +18,7 @@ enum { CACHED, FULL, JOINING, NR_MODES };
 
 static struct {
 	unsigned long seed, seconds;
-	bool register_first;
-} opt = { ~0ul, 2, false };
+} opt = { ~0ul, 2 };
 
 static struct flushq fq;
 static struct flushq_cpu fq_cpus[2];
@@ -78,23 +77,12 @@ static void initiator(unsigned int mode)
 	meet();
 }
 
-/*
- * With --register-first, which is wrong, the hardware may fill the TLB before the CPU has joined the set: a change in
- * between asks nobody.
- */
 static void owner_switch(void)
 {
 	unsigned long flags = flushq_host_irq_save();
 
-	if (opt.register_first) {
-		softtlb_write_register(SPACE);
-		softtlb_walk_ahead(page);
-		delay();
-		delay();
-	}
 	flushq_switch_to(&fq, 1, softtlb_asid(SPACE), softtlb_set(SPACE));
-	if (!opt.register_first)
-		softtlb_write_register(SPACE);
+	softtlb_write_register(SPACE);
 	softtlb_walk_ahead(page);
 	flushq_switched(&fq, 1);
 	flushq_host_irq_restore(flags);
@@ -178,9 +166,6 @@ static error_t parse(int key, char *arg, struct argp_state *s)
 	case 't':
 		opt.seconds = option_number(s, "seconds", arg, 1, 86400);
 		return 0;
-	case 'r':
-		opt.register_first = true;
-		return 0;
 	}
 	return ARGP_ERR_UNKNOWN;
 }
@@ -188,8 +173,6 @@ static error_t parse(int key, char *arg, struct argp_state *s)
 static const struct argp_option options[] = {
 	{ "seed", 's', "N", 0, "of all random choices (default: a new one, printed)", 0 },
 	{ "seconds", 't', "S", 0, "how long to run (2)", 0 },
-	{ "register-first", 'r', NULL, 0,
-	  "break the host: write the page-table register before flushq_switch_to()", 0 },
 	{ 0 },
 };
 
