@@ -1049,6 +1049,22 @@ TEST(shootdown, order_of_a_switch)
 	CHECK(slot < 64 && sticky < 64);
 }
 
+/* Only a flush orders the walks of a CPU that has just joined (RISC-V: no fence does). Once. */
+TEST(shootdown, who_joins_flushes_the_asid_once)
+{
+	flushq_atomic_ulong fresh[FLUSHQ_CPUSET_WORDS(FLUSHQ_NR_CPUS)] = { 0 };
+	struct flushq_range whole = flushq_range_whole(9, FLUSHQ_TABLES);
+
+	scene();
+	fake_forget();
+	fake_switch(3, 9, fresh);
+	CHECK(flushq_cpuset_has(fresh, 3));
+	CHECK(fake_flushes_on(3) == 1 && fake_flushed(3, &whole));
+	fake_forget();
+	fake_switch(3, 9, fresh);
+	CHECK(fake_flushes_on(3) == 0);
+}
+
 /* The debt, a full fence, then the look; the same once more for who joined late; last the acquire. */
 TEST(shootdown, order_of_a_post)
 {
