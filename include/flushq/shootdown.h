@@ -319,9 +319,9 @@ static inline void flushq_priv_enter(struct flushq *fq, unsigned int self, uint3
 
 /*
  * This CPU is about to switch to the address space of `asid`, whose CPUs are `set`: it joins them
- * (NULL where the host has added it already) and pays what it owes. Then the host writes the
- * page-table register and calls flushq_switched(), all with interrupts off and without access to
- * user memory from before the one until after the other.
+ * (NULL where the host has, and flushed the ASID behind a full fence when it did) and pays what it
+ * owes. Then the host writes the page-table register and calls flushq_switched(), all with
+ * interrupts off and without access to user memory from before the one until after the other.
  *
  *   before the write   The new context is made known and then, behind a full fence, the debts are
  *                      paid: never earlier (CVE-2025-37964 was such a window), and not later, as the
