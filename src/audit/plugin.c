@@ -8,81 +8,39 @@
  * where QEMU keeps the guest's RAM: in M mode, addresses are physical and
  * qemu_plugin_insn_haddr() says where the code lies in this process.
  */
-#define _GNU_SOURCE
 #include <inttypes.h>
-#include <link.h>
-#include <pthread.h>
-#include <stdio.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "qemu.h"
-#include "shadow.h"
+#include "plugin.h"
 
 QEMU_EXPORT int qemu_plugin_version = QEMU_API;
 
-#define MAX_HARTS 512
-#define MAX_REGIONS 8
 #define MIN_REGION (1u << 22) /* smaller is a ROM */
-#define MAX_KEPT 1000 /* findings written out */
 
 #define PC_USER (1ULL << 60) /* in a callback's argument, beside the pc */
 #define PC_ATOMIC (1ULL << 61)
 #define PC_BITS 60
 
-struct region {
-	uint64_t base, size;
-	char *host;
-};
+struct audit a = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-struct symbol {
-	uint64_t addr;
-	char *name;
-};
-
-static struct {
-	struct shadow *s;
-	struct shadow_config c;
-	unsigned int harts;
-	const char *json, *status, *symbols;
-	bool stop_at_first, paging, hypervisor;
-	bool over; /* the results are out */
-	struct region region[MAX_REGIONS];
-	_Atomic unsigned int regions;
-	void *x[32];
-	void *satp, *priv, *mstatus, *hstatus, *sstatus, *scause, *stval, *sepc, *hartid;
-	struct qemu_u64 insns, machine;
-	pthread_mutex_t lock;
-	struct symbol *sym;
-	size_t syms;
-	char *kept; /* findings, as JSON */
-	size_t kept_len;
-	FILE *kept_file;
-	unsigned int n_kept;
-	char cannot[256];
-} a = { .lock = PTHREAD_MUTEX_INITIALIZER };
-
-/* Private to a hart, and written often. */
-static struct own {
-	bool satp_written;
-	uint64_t satp_pc;
-	uint64_t insns; /* under thread=single */
-	unsigned int sample, samples, wrong;
-} __attribute__((aligned(128))) own[MAX_HARTS];
-
-static void finish(void);
-
-static void cannot(const char *why)
+static void cannot_locked(const char *why)
 {
-	pthread_mutex_lock(&a.lock);
 	if (!a.cannot[0])
 		snprintf(a.cannot, sizeof(a.cannot), "%s", why);
-	pthread_mutex_unlock(&a.lock);
 	atomic_store(&a.s->stopped, a.cannot);
 }
 
-static uint64_t read_reg(void *handle)
+void cannot(const char *why)
+{
+	pthread_mutex_lock(&a.lock);
+	cannot_locked(why);
+	pthread_mutex_unlock(&a.lock);
+}
+
+uint64_t read_reg(void *handle)
 {
 	static __thread GByteArray *to;
 	uint64_t value = 0;
@@ -98,125 +56,6 @@ static uint64_t read_reg(void *handle)
 	}
 	memcpy(&value, to->data, n < 8 ? (size_t)n : 8);
 	return value;
-}
-
-/*
- * Which hart is it? Under thread=multi a thread is a hart, and QEMU says which. Under thread=single
- * (and -icount) it says which hart the block was first translated for: blocks are shared. There the
- * answer is looked for in QEMU's thread-local memory: a word that was always the same for one
- * hart and never for two (it is the pointer to the running CPU). Until that word is found,
- * and again at each write of satp, the slow truth is asked: mhartid.
- */
-static struct {
-	bool single, learned, translated;
-	pthread_t thread;
-	bool thread_known;
-	uintptr_t *tls;
-	size_t words, chosen;
-	uintptr_t *seen; /* [word][hart] */
-	bool *dropped;
-	unsigned int *count; /* observations by hart */
-	unsigned int hart, switches, observed;
-	uintptr_t last;
-	uintptr_t of[MAX_HARTS];
-} rr;
-
-static int main_tls(struct dl_phdr_info *info, size_t size, void *arg)
-{
-	(void)size;
-	(void)arg;
-	for (int i = 0; i < info->dlpi_phnum; i++) {
-		if (info->dlpi_phdr[i].p_type == PT_TLS && info->dlpi_tls_data) {
-			rr.tls = info->dlpi_tls_data;
-			rr.words = info->dlpi_phdr[i].p_memsz / sizeof(uintptr_t);
-		}
-	}
-	return 1; /* the first is the program itself */
-}
-
-static unsigned int hart_asked(void)
-{
-	uint64_t hart = read_reg(a.hartid);
-
-	if (hart < a.harts)
-		return (unsigned int)hart;
-	cannot("hart ids are not 0 to N-1 on this machine");
-	return 0;
-}
-
-static void rr_learn(void)
-{
-	unsigned int hart = hart_asked();
-	bool enough = true;
-
-	if (!rr.tls) {
-		dl_iterate_phdr(main_tls, NULL);
-		rr.seen = calloc(rr.words * a.harts + 1, sizeof(*rr.seen));
-		rr.dropped = calloc(rr.words + 1, sizeof(*rr.dropped));
-		rr.count = calloc(a.harts, sizeof(*rr.count));
-		if (!rr.tls || !rr.seen || !rr.dropped || !rr.count) {
-			cannot("which hart runs cannot be told here under -icount or thread=single");
-			return;
-		}
-	}
-	rr.switches += rr.observed++ && rr.hart != hart;
-	rr.hart = hart;
-	if (++rr.count[hart] > 64 && rr.count[hart] & 255)
-		return;
-	for (size_t i = 0; i < rr.words; i++) {
-		uintptr_t *seen = &rr.seen[i * a.harts], v = rr.tls[i];
-
-		if (rr.dropped[i] || !v || (seen[hart] && seen[hart] != v)) {
-			rr.dropped[i] = true;
-			continue;
-		}
-		seen[hart] = v;
-		for (unsigned int k = 0; k < a.harts; k++)
-			rr.dropped[i] |= k != hart && seen[k] == v;
-	}
-	for (unsigned int k = 0; k < a.harts; k++)
-		enough &= rr.count[k] >= 8;
-	if (!enough || rr.switches < 2 * a.harts)
-		return;
-	for (size_t i = 0; i < rr.words; i++) {
-		if (rr.dropped[i])
-			continue;
-		rr.chosen = i;
-		memcpy(rr.of, &rr.seen[i * a.harts], a.harts * sizeof(*rr.of));
-		rr.last = rr.of[hart];
-		rr.learned = true;
-		return;
-	}
-	cannot("which hart runs cannot be told here under -icount or thread=single; use "
-	       "-accel tcg,thread=multi");
-}
-
-static inline unsigned int hart_of(unsigned int vcpu)
-{
-	uintptr_t v;
-
-	if (!rr.single || a.harts == 1)
-		return vcpu;
-	if (!rr.learned)
-		return rr.hart;
-	v = ((volatile uintptr_t *)rr.tls)[rr.chosen];
-	if (v == rr.last)
-		return rr.hart;
-	for (unsigned int k = 0; k < a.harts; k++) {
-		if (rr.of[k] == v) {
-			rr.last = v;
-			rr.hart = k;
-			return k;
-		}
-	}
-	rr.hart = hart_asked();
-	return rr.hart;
-}
-
-static uint64_t insns(void *arg, unsigned int hart)
-{
-	(void)arg;
-	return rr.single ? own[hart].insns : qemu_plugin_u64_get(a.insns, hart);
 }
 
 /* Guest memory */
@@ -245,12 +84,17 @@ static void find_region(uint64_t pa, char *at)
 		if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR, &from, &to) != 2 ||
 		    (uintptr_t)at < from || (uintptr_t)at >= to)
 			continue;
-		if (to - from >= MIN_REGION && pa >= (uintptr_t)at - from)
-			a.region[a.regions++] = (struct region){
+		if (to - from >= MIN_REGION && pa >= (uintptr_t)at - from) {
+			unsigned int n = a.regions;
+
+			a.region[n] = (struct region){
 				.base = pa - ((uintptr_t)at - from),
 				.size = to - from,
 				.host = (char *)from,
 			};
+			/* Last: other harts look without the lock. */
+			atomic_store_explicit(&a.regions, n + 1, memory_order_release);
+		}
 		break;
 	}
 	if (maps)
@@ -268,7 +112,7 @@ static void paging_on(uint64_t satp)
 		    shadow_ram(a.s, a.region[i].base, a.region[i].size))
 			a.paging = true;
 	pthread_mutex_unlock(&a.lock);
-	if (!a.paging)
+	if (!a.paging && !a.s->stopped)
 		cannot("where QEMU keeps the guest's RAM was not found");
 }
 
@@ -382,6 +226,26 @@ static void on_sret(unsigned int vcpu, void *arg)
 		cannot(GUESTS);
 }
 
+static void on_mret(unsigned int vcpu, void *arg)
+{
+	uint64_t mstatus = read_reg(a.mstatus);
+
+	(void)vcpu;
+	(void)arg;
+	if (mstatus >> 39 & 1 && (mstatus >> 11 & 3) != 3) /* MPV */
+		cannot(GUESTS);
+}
+
+/* Where harts begin, they begin again: satp is 0 then though nobody wrote it. */
+static void on_reset(unsigned int vcpu, void *arg)
+{
+	unsigned int hart = hart_of(vcpu);
+
+	(void)arg;
+	own[hart].satp_written = false;
+	shadow_reset(a.s, hart);
+}
+
 static void on_guest_access(unsigned int vcpu, void *arg)
 {
 	(void)vcpu;
@@ -454,6 +318,8 @@ static void instrument(void *insn, unsigned int fetch_priv, unsigned int priv)
 	void *site = (void *)(uintptr_t)pc;
 
 	qemu_plugin_insn_data(insn, &code, sizeof(code));
+	if (fetch_priv == 3 && pc == a.reset_pc)
+		qemu_plugin_register_vcpu_insn_exec_cb(insn, on_reset, QEMU_R_REGS, NULL);
 	if ((code & 127) == 0x2f && code >> 27 != 2)
 		flags |= PC_ATOMIC;
 	if (!priv)
@@ -475,6 +341,8 @@ static void instrument(void *insn, unsigned int fetch_priv, unsigned int priv)
 	funct3 = code >> 12 & 7;
 	csr = code >> 20;
 	if (funct3 == 4) {
+		if (code >> 28 != 6) /* not hlv, hsv: of Zimop */
+			return;
 		qemu_plugin_register_vcpu_insn_exec_cb(insn, on_guest_access, QEMU_NO_REGS, NULL);
 	} else if (funct3) {
 		bool writes = (funct3 & 3) == 1 || (code >> 15 & 31);
@@ -501,6 +369,8 @@ static void instrument(void *insn, unsigned int fetch_priv, unsigned int priv)
 		qemu_plugin_register_vcpu_insn_exec_cb(insn, on_inval_ir, QEMU_R_REGS, site);
 	} else if (code == 0x10500073) {
 		qemu_plugin_register_vcpu_insn_exec_cb(insn, on_wfi, QEMU_NO_REGS, NULL);
+	} else if (code == 0x30200073) {
+		qemu_plugin_register_vcpu_insn_exec_cb(insn, on_mret, QEMU_R_REGS, NULL);
 	} else if (code == 0x10200073) {
 		qemu_plugin_register_vcpu_insn_exec_cb(insn, on_sret, QEMU_R_REGS, NULL);
 	}
@@ -518,6 +388,10 @@ static void on_translate(qemu_plugin_id_t id, void *tb)
 		uint64_t pc = qemu_plugin_insn_vaddr(insn), mstatus;
 		char *at = qemu_plugin_insn_haddr(insn);
 
+		if (!atomic_load(&a.reset_known)) {
+			a.reset_pc = pc;
+			atomic_store(&a.reset_known, true);
+		}
 		if (at && !host(NULL, pc))
 			find_region(pc, at);
 		mstatus = read_reg(a.mstatus);
@@ -541,6 +415,7 @@ static void on_vcpu(qemu_plugin_id_t id, unsigned int vcpu)
 		{ "satp", &a.satp },	   { "priv", &a.priv },	     { "mstatus", &a.mstatus },
 		{ "sstatus", &a.sstatus }, { "scause", &a.scause },  { "stval", &a.stval },
 		{ "sepc", &a.sepc },	   { "mhartid", &a.hartid }, { "hstatus", &a.hstatus },
+		{ "misa", &a.misa },
 	};
 	GArray *regs;
 	unsigned int x = 0;
@@ -550,8 +425,7 @@ static void on_vcpu(qemu_plugin_id_t id, unsigned int vcpu)
 	if (rr.thread_known && vcpu && pthread_equal(rr.thread, pthread_self()))
 		rr.single = true;
 	if (rr.single && rr.translated)
-		snprintf(a.cannot, sizeof(a.cannot),
-			 "QEMU began to run before its CPUs were there");
+		cannot_locked("QEMU began to run before its CPUs were there");
 	rr.thread = pthread_self();
 	rr.thread_known = true;
 	if (!a.satp) {
@@ -568,324 +442,10 @@ static void on_vcpu(qemu_plugin_id_t id, unsigned int vcpu)
 		g_array_free(regs, 1);
 	}
 	pthread_mutex_unlock(&a.lock);
-}
-
-/* Symbols: lines "ADDRESS TYPE NAME", as of nm and System.map */
-
-static int by_address(const void *x, const void *y)
-{
-	const struct symbol *l = x, *r = y;
-
-	return l->addr < r->addr ? -1 : l->addr > r->addr;
-}
-
-static void load_symbols(void)
-{
-	FILE *f = a.symbols ? fopen(a.symbols, "re") : NULL;
-	char line[1024], name[512], type;
-	uint64_t addr;
-
-	while (f && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%" SCNx64 " %c %511s", &addr, &type, name) != 3 ||
-		    !strchr("tTwW", type) || name[0] == '$')
-			continue;
-		if (!(a.syms & (a.syms + 1023) & 1023)) {
-			void *more = realloc(a.sym, (a.syms + 1024) * sizeof(*a.sym));
-
-			if (!more)
-				break;
-			a.sym = more;
-		}
-		a.sym[a.syms].addr = addr;
-		a.sym[a.syms].name = strdup(name);
-		a.syms += a.sym[a.syms].name != NULL;
-	}
-	if (f)
-		fclose(f);
-	qsort(a.sym, a.syms, sizeof(*a.sym), by_address);
-}
-
-static const char *symbol(uint64_t pc, char *to, size_t size)
-{
-	size_t low = 0, high = a.syms;
-
-	while (low < high) {
-		size_t mid = (low + high) / 2;
-
-		if (a.sym[mid].addr <= pc)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	if (!low || pc - a.sym[low - 1].addr > 0x10000)
-		snprintf(to, size, "0x%" PRIx64, pc);
-	else
-		snprintf(to, size, "0x%" PRIx64 " (%s+0x%" PRIx64 ")", pc, a.sym[low - 1].name,
-			 pc - a.sym[low - 1].addr);
-	return to;
-}
-
-/* Results */
-
-static const char *const what_name[SHADOW_WHATS] = {
-	"moved", "unmapped", "permission", "table", "bracket",
-};
-static const char *const form_name[SHADOW_FORMS] = { "all", "asid", "va", "va_asid" };
-
-static const char *kind_name(unsigned int kind)
-{
-	switch (kind & (SHADOW_LOAD | SHADOW_STORE)) {
-	case SHADOW_LOAD:
-		return "load";
-	case SHADOW_STORE:
-		return "store";
-	default:
-		return "atomic";
-	}
-}
-
-static void describe(FILE *to, const struct shadow_finding *f)
-{
-	char buf[640];
-
-	if (f->what == SHADOW_BRACKET) {
-		fprintf(to,
-			"flushq-audit: sinval.vma outside sfence.w.inval ... sfence.inval.ir: hart %u, "
-			"address 0x%" PRIx64 ", ASID %u\n  pc %s\n",
-			f->hart, f->va, f->asid, symbol(f->pc, buf, sizeof(buf)));
-		return;
-	}
-	fprintf(to,
-		"flushq-audit: stale translation (%s): hart %u, ASID %u%s, %s of 0x%" PRIx64
-		" at %s%s\n",
-		what_name[f->what], f->hart, f->asid, f->global ? " (global)" : "",
-		kind_name(f->kind), f->va, f->kind & SHADOW_USER ? "U" : "S",
-		f->faulted ? ", which faulted here and need not elsewhere" : "");
-	fprintf(to, "  pc %s\n", symbol(f->pc, buf, sizeof(buf)));
-	fprintf(to,
-		"  cached: %s 0x%" PRIx64 " (PTE 0x%" PRIx64 "), since %" PRIu64
-		" instructions, by pc %s\n",
-		f->what == SHADOW_TABLE ? "table" : "frame", f->frame_cached, f->pte_cached,
-		f->cached_ago, symbol(f->cached_pc, buf, sizeof(buf)));
-	if (f->frame_now)
-		fprintf(to, "  now:    %s 0x%" PRIx64 " (PTE 0x%" PRIx64 ")\n",
-			f->what == SHADOW_TABLE ? "table" : "frame", f->frame_now, f->pte_now);
-	else
-		fprintf(to, "  now:    not mapped (PTE 0x%" PRIx64 ")\n", f->pte_now);
-	if (f->changed_known)
-		fprintf(to, "  changed by hart %u, ASID %u there, pc %s\n", f->changed.hart,
-			f->changed.asid, symbol(f->changed.pc, buf, sizeof(buf)));
-	if (f->root_changed)
-		fputs("  the ASID belonged to other page tables then\n", to);
-	fputs("  ASIDs loaded then:", to);
-	for (unsigned int i = 0; i < f->harts; i++)
-		fprintf(to, f->who[i] < 0 ? " hart %u none" : " hart %u %d", i, f->who[i]);
-	fputc('\n', to);
-	for (unsigned int i = 0; i < f->fences; i++) {
-		const struct shadow_fence_log *l = &f->fence[i];
-
-		fprintf(to, "  fence (%s%s", l->sinval ? "sinval " : "", form_name[l->form]);
-		if (l->form >= SHADOW_VA)
-			fprintf(to, " 0x%" PRIx64, l->va);
-		if (l->form == SHADOW_ASID || l->form == SHADOW_VA_ASID)
-			fprintf(to, " asid %u", l->asid);
-		fprintf(to, ") %" PRIu64 " instructions ago, pc %s\n", f->fence_ago[i],
-			symbol(l->pc, buf, sizeof(buf)));
-	}
-	if (!f->fences)
-		fputs("  no fence of this page, its ASID or everything on this hart is remembered\n",
-		      to);
-}
-
-static void json_finding(FILE *to, const struct shadow_finding *f)
-{
-	char buf[640];
-
-	fprintf(to,
-		"%s\n    {\"what\": \"%s\", \"hart\": %u, \"asid\": %u, \"va\": \"0x%" PRIx64
-		"\", \"pc\": \"%s\"",
-		a.n_kept ? "," : "", what_name[f->what], f->hart, f->asid, f->va,
-		symbol(f->pc, buf, sizeof(buf)));
-	if (f->what != SHADOW_BRACKET) {
-		fprintf(to,
-			", \"access\": \"%s\", \"mode\": \"%s\", \"faulted\": %s, \"global\": %s, "
-			"\"level\": %u, \"cached\": \"0x%" PRIx64 "\", \"now\": \"0x%" PRIx64
-			"\", \"pte_cached\": \"0x%" PRIx64 "\", \"pte_now\": \"0x%" PRIx64
-			"\", \"cached_instructions_ago\": %" PRIu64 ", \"cached_pc\": \"%s\"",
-			kind_name(f->kind), f->kind & SHADOW_USER ? "U" : "S",
-			f->faulted ? "true" : "false", f->global ? "true" : "false", f->level,
-			f->frame_cached, f->frame_now, f->pte_cached, f->pte_now, f->cached_ago,
-			symbol(f->cached_pc, buf, sizeof(buf)));
-		if (f->changed_known)
-			fprintf(to,
-				", \"changed_by_hart\": %u, \"changed_in_asid\": %u, "
-				"\"changed_pc\": \"%s\"",
-				f->changed.hart, f->changed.asid,
-				symbol(f->changed.pc, buf, sizeof(buf)));
-		fputs(", \"asids_loaded\": [", to);
-		for (unsigned int i = 0; i < f->harts; i++)
-			fprintf(to, "%s%d", i ? ", " : "", f->who[i]);
-		fputs("], \"fences\": [", to);
-		for (unsigned int i = 0; i < f->fences; i++)
-			fprintf(to,
-				"%s{\"form\": \"%s\", \"va\": \"0x%" PRIx64 "\", \"asid\": %u, "
-				"\"instructions_ago\": %" PRIu64 ", \"pc\": \"%s\"}",
-				i ? ", " : "", form_name[f->fence[i].form], f->fence[i].va,
-				f->fence[i].asid, f->fence_ago[i],
-				symbol(f->fence[i].pc, buf, sizeof(buf)));
-		fputc(']', to);
-	}
-	fputc('}', to);
-}
-
-static void on_finding(void *arg, const struct shadow_finding *f)
-{
-	(void)arg;
-	if (a.n_kept < MAX_KEPT && a.kept_file) {
-		if (a.n_kept < 20)
-			describe(stderr, f);
-		else if (a.n_kept == 20)
-			fputs("flushq-audit: more findings are counted, and listed with --json only\n",
-			      stderr);
-		json_finding(a.kept_file, f);
-		a.n_kept++;
-	}
-	if (a.stop_at_first) {
+	if (!(read_reg(a.misa) >> 62)) { /* -cpu rv32; nothing has run yet */
+		cannot("rv32 (Sv32) is not audited");
 		finish();
-		_exit(1);
-	}
-}
-
-struct field {
-	const char *name;
-	size_t at;
-};
-
-#define FIELD(name)                                                                                \
-	{                                                                                          \
-#name, offsetof(struct shadow_counts, name)                                        \
-	}
-
-static const struct field fields[] = {
-	FIELD(loads),
-	FIELD(stores),
-	FIELD(atomics),
-	FIELD(device),
-	FIELD(bare),
-	FIELD(cold),
-	FIELD(needed),
-	FIELD(refills),
-	FIELD(capacity),
-	FIELD(window),
-	FIELD(settled),
-	FIELD(settle_longest),
-	FIELD(satp),
-	FIELD(faults),
-	FIELD(tlb_misses),
-	{ "fence_all", offsetof(struct shadow_counts, fence[SHADOW_ALL]) },
-	{ "fence_asid", offsetof(struct shadow_counts, fence[SHADOW_ASID]) },
-	{ "fence_va", offsetof(struct shadow_counts, fence[SHADOW_VA]) },
-	{ "fence_va_asid", offsetof(struct shadow_counts, fence[SHADOW_VA_ASID]) },
-	{ "sinval_all", offsetof(struct shadow_counts, sinval[SHADOW_ALL]) },
-	{ "sinval_asid", offsetof(struct shadow_counts, sinval[SHADOW_ASID]) },
-	{ "sinval_va", offsetof(struct shadow_counts, sinval[SHADOW_VA]) },
-	{ "sinval_va_asid", offsetof(struct shadow_counts, sinval[SHADOW_VA_ASID]) },
-};
-
-static uint64_t field(unsigned int hart, const struct field *f)
-{
-	uint64_t value;
-
-	memcpy(&value, (char *)&a.s->hart[hart].n + f->at, sizeof(value));
-	return value;
-}
-
-static uint64_t total(const char *name)
-{
-	uint64_t sum = 0;
-
-	for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++) {
-		if (strcmp(fields[i].name, name))
-			continue;
-		for (unsigned int k = 0; k < a.harts; k++) {
-			uint64_t v = field(k, &fields[i]);
-
-			if (strcmp(name, "settle_longest"))
-				sum += v;
-			else if (v > sum)
-				sum = v;
-		}
-	}
-	return sum;
-}
-
-static void write_json(FILE *to, const char *verdict, uint64_t findings)
-{
-	fprintf(to,
-		"{\n  \"verdict\": \"%s\",\n  \"stale\": %" PRIu64 ",\n  \"grace\": %" PRIu64
-		",\n  \"harts\": %u,\n  \"total\": {",
-		verdict, findings, a.c.grace, a.harts);
-	for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++)
-		fprintf(to, "%s\"%s\": %" PRIu64, i ? ", " : "", fields[i].name,
-			total(fields[i].name));
-	fputs("},\n  \"by_hart\": [", to);
-	for (unsigned int k = 0; k < a.harts; k++) {
-		fprintf(to, "%s\n    {\"instructions\": %" PRIu64, k ? "," : "", insns(NULL, k));
-		for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++)
-			fprintf(to, ", \"%s\": %" PRIu64, fields[i].name, field(k, &fields[i]));
-		for (unsigned int l = 0; l < a.c.tlbs; l++)
-			fprintf(to, ", \"tlb%u_hits\": %" PRIu64, l, a.s->hart[k].n.tlb_hits[l]);
-		fputc('}', to);
-	}
-	fputs("\n  ],\n  \"findings\": [", to);
-	fflush(a.kept_file);
-	fwrite(a.kept, 1, a.kept_len, to);
-	fputs(a.n_kept ? "\n  ]\n}\n" : "]\n}\n", to);
-}
-
-static void finish(void)
-{
-	uint64_t findings = 0, machine = 0;
-	const char *why = atomic_load(&a.s->stopped), *verdict;
-	FILE *to;
-
-	if (a.over)
-		return;
-	a.over = true;
-	for (unsigned int i = 0; i < SHADOW_WHATS; i++)
-		findings += a.s->findings[i];
-	for (unsigned int k = 0; k < a.harts; k++)
-		machine += rr.single ? 0 : qemu_plugin_u64_get(a.machine, k);
-	if (!why && !a.paging)
-		why = "the guest never turned paging on, so there was nothing to audit";
-	verdict = why ? "cannot" : findings ? "findings" : "clean";
-	fprintf(stderr,
-		"flushq-audit: audit_stale=%" PRIu64 " audit_accesses=%" PRIu64
-		" audit_refills=%" PRIu64 " audit_needed=%" PRIu64 " audit_cold=%" PRIu64
-		" audit_capacity=%" PRIu64 " audit_window=%" PRIu64 " audit_settle_longest=%" PRIu64
-		" audit_fences=%" PRIu64 " audit_satp=%" PRIu64 " audit_faults=%" PRIu64
-		" audit_untranslated=%" PRIu64 " audit_epochs=%" PRIu64 "\n",
-		findings, total("loads") + total("stores") + total("atomics"), total("refills"),
-		total("needed"), total("cold"), total("capacity"), total("window"),
-		total("settle_longest"),
-		total("fence_all") + total("fence_asid") + total("fence_va") +
-			total("fence_va_asid") + total("sinval_all") + total("sinval_asid") +
-			total("sinval_va") + total("sinval_va_asid"),
-		total("satp"), total("faults"), total("bare") + machine,
-		(uint64_t)atomic_load(&a.s->epoch));
-	if (a.json) {
-		to = fopen(a.json, "we");
-		if (to) {
-			write_json(to, verdict, findings);
-			fclose(to);
-		}
-	}
-	to = a.status ? fopen(a.status, "we") : NULL;
-	if (to) {
-		fprintf(to, "%s%s%s\n", verdict, why ? " " : "", why ? why : "");
-		fclose(to);
-	} else if (why) {
-		fprintf(stderr, "flushq-audit: %s\n", why);
+		_exit(2);
 	}
 }
 
@@ -895,6 +455,8 @@ static void on_quit(qemu_plugin_id_t id, void *arg)
 	(void)arg;
 	finish();
 }
+
+/* Options */
 
 static bool number(const char *text, uint64_t low, uint64_t high, uint64_t *to)
 {
@@ -956,46 +518,50 @@ static bool option(char *text)
 	return true;
 }
 
+/* Not to be run at all; tools/audit says why. */
+static int refuse(const char *why, ...)
+{
+	FILE *to = a.status ? fopen(a.status, "we") : NULL;
+	va_list args;
+
+	va_start(args, why);
+	fputs(to ? "cannot " : "flushq-audit: ", to ? to : stderr);
+	vfprintf(to ? to : stderr, why, args);
+	fputc('\n', to ? to : stderr);
+	if (to)
+		fclose(to);
+	va_end(args);
+	return -1;
+}
+
 QEMU_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info *info, int argc,
 				    char **argv)
 {
-	if (!info->system_emulation || strcmp(info->target_name, "riscv64")) {
-		fprintf(stderr,
-			"flushq-audit: this is %s; only qemu-system-riscv64 can be audited\n",
-			info->target_name);
-		return -1;
-	}
-	a.harts = (unsigned int)info->system.max_vcpus;
-	if (a.harts > MAX_HARTS) {
-		fprintf(stderr, "flushq-audit: %u harts are more than %u\n", a.harts, MAX_HARTS);
-		return -1;
-	}
 	a.c = (struct shadow_config){
-		.harts = a.harts,
 		.grace = 5000000,
 		.memory = 1ULL << 30,
 		.host = host,
 		.insns = insns,
 		.report = on_finding,
 	};
-	for (int i = 0; i < argc; i++) {
-		if (!option(argv[i])) {
-			fprintf(stderr, "flushq-audit: cannot read the option '%s'\n", argv[i]);
-			return -1;
-		}
-	}
-	a.kept_file = open_memstream(&a.kept, &a.kept_len);
+	for (int i = 0; i < argc; i++)
+		if (!option(argv[i]))
+			return refuse("cannot read the option '%s'", argv[i]);
+	if (!info->system_emulation || strcmp(info->target_name, "riscv64"))
+		return refuse("this QEMU is of %s; only qemu-system-riscv64 can be audited",
+			      info->target_name);
+	a.harts = (unsigned int)info->system.max_vcpus;
+	if (a.harts > MAX_HARTS)
+		return refuse("%u harts are more than %u", a.harts, MAX_HARTS);
+	a.c.harts = a.harts;
 	/* One CPU runs as several on one thread do: QEMU 10.0 gets its inline counters wrong there. */
 	rr.single = rr.learned = a.harts == 1;
 	a.insns.score = qemu_plugin_scoreboard_new(2 * sizeof(uint64_t));
 	a.machine.score = a.insns.score;
 	a.machine.offset = sizeof(uint64_t);
 	a.s = shadow_new(&a.c);
-	if (!a.s || !a.kept_file) {
-		fputs("flushq-audit: out of memory\n", stderr);
-		return -1;
-	}
-	load_symbols();
+	if (!a.s || !report_init())
+		return refuse("out of memory for the shadow");
 	qemu_plugin_register_vcpu_init_cb(id, on_vcpu);
 	qemu_plugin_register_vcpu_tb_trans_cb(id, on_translate);
 	qemu_plugin_register_atexit_cb(id, on_quit, NULL);

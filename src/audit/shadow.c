@@ -1,310 +1,10 @@
 // SPDX-License-Identifier: MIT
-#include <stdlib.h>
+/* The rules: what a fence takes, which use is stale, and when that is wrong. */
 #include <string.h>
 
-#include "shadow.h"
+#include "inside.h"
 
-#define CHUNK 256
-#define OPEN_MAX 1024
-#define SINVAL_MAX 4096
-#define CHANGES 4
-#define SLOTS (1u << 16)
 #define JUNK_STORES 4096 /* to a page no walk has read since: it is no table now */
-#define ASIDS 65536
-#define GLOBAL 0xffffffffu /* in place of an ASID */
-#define NOBODY (-1)
-#define PTE_SOFT (3ULL << 8) /* the kernel's own bits */
-
-/* What was cached: a leaf, or a pointer to the next table; and the walk that found it. */
-struct shadow_entry {
-	uint64_t key; /* page number at its own size */
-	uint32_t asid; /* or GLOBAL */
-	uint8_t level;
-	uint8_t depth; /* PTEs read for it */
-	bool dead; /* by a fence of its address */
-	bool overdue; /* the finding has been reported */
-	uint8_t resident; /* bit per finite TLB */
-	uint64_t seq; /* fences of this hart before it */
-	uint64_t stamp; /* table changes before it */
-	uint64_t stale_since; /* epoch of the first stale use; 0: none */
-	uint64_t stale_insns;
-	uint64_t root;
-	uint64_t pte[SHADOW_DEPTH]; /* root first */
-	uint64_t slot[SHADOW_DEPTH]; /* their physical addresses */
-	uint64_t pc, insns;
-	uint32_t kind;
-	int32_t who[SHADOW_WHO];
-};
-
-struct shadow_table {
-	struct shadow_entry **cell;
-	size_t size, fill; /* size: a power of two */
-	struct shadow_entry *chunk;
-	unsigned int left;
-	void **chunks;
-	size_t n_chunks;
-};
-
-struct way {
-	struct shadow_entry *entry;
-	uint64_t used;
-};
-
-struct shadow_tlb {
-	uint64_t clock;
-	struct way *way[SHADOW_TLBS];
-	const struct shadow_config *c;
-	struct shadow_hart *hart;
-};
-
-struct shadow_slot {
-	_Atomic int lock;
-	uint32_t next;
-	uint64_t pa;
-	struct shadow_change change[CHANGES];
-};
-
-struct walk {
-	bool ok;
-	bool lost; /* a table lies where nothing is known to be */
-	bool global;
-	unsigned int depth; /* PTEs read */
-	unsigned int level; /* of the leaf: 0 is 4 KiB */
-	uint64_t root;
-	uint64_t leaf;
-	uint64_t frame; /* page number of the page asked for */
-	uint64_t pte[SHADOW_DEPTH];
-	uint64_t slot[SHADOW_DEPTH];
-	const _Atomic uint64_t *host[SHADOW_DEPTH];
-};
-
-static void lock(_Atomic int *l)
-{
-	while (atomic_exchange_explicit(l, 1, memory_order_acquire))
-		while (atomic_load_explicit(l, memory_order_relaxed))
-			;
-}
-
-static void unlock(_Atomic int *l)
-{
-	atomic_store_explicit(l, 0, memory_order_release);
-}
-
-/* Memory */
-
-static void *get(struct shadow *s, size_t count, size_t size)
-{
-	uint64_t bytes = (uint64_t)count * size;
-	void *p = NULL;
-
-	if (atomic_fetch_add(&s->used, bytes) + bytes <= s->c.memory)
-		p = calloc(count, size);
-	if (!p)
-		atomic_store(&s->stopped, "out of memory for the shadow");
-	return p;
-}
-
-static void put(struct shadow *s, void *p, size_t bytes)
-{
-	free(p);
-	if (p)
-		atomic_fetch_sub(&s->used, bytes);
-}
-
-static bool stopped(const struct shadow *s)
-{
-	return atomic_load_explicit(&s->stopped, memory_order_relaxed);
-}
-
-/* Tables of entries */
-
-static uint64_t mix(uint64_t key, uint64_t asid, uint64_t level)
-{
-	uint64_t x = (key ^ asid << 40 ^ level << 60) * 0x9e3779b97f4a7c15ULL;
-
-	return x ^ x >> 29;
-}
-
-static struct shadow_table *table_new(struct shadow *s)
-{
-	struct shadow_table *t = get(s, 1, sizeof(*t));
-
-	if (!t)
-		return NULL;
-	t->size = 1024;
-	t->cell = get(s, t->size, sizeof(*t->cell));
-	return t->cell ? t : NULL;
-}
-
-static void table_free(struct shadow_table *t)
-{
-	if (!t)
-		return;
-	for (size_t i = 0; i < t->n_chunks; i++)
-		free(t->chunks[i]);
-	free(t->chunks);
-	free(t->cell);
-	free(t);
-}
-
-static struct shadow_entry **table_cell(struct shadow_table *t, uint64_t key, uint32_t asid,
-					unsigned int level)
-{
-	size_t i = mix(key, asid, level) & (t->size - 1);
-
-	while (t->cell[i] &&
-	       (t->cell[i]->key != key || t->cell[i]->asid != asid || t->cell[i]->level != level))
-		i = (i + 1) & (t->size - 1);
-	return &t->cell[i];
-}
-
-static struct shadow_entry *table_find(struct shadow_table *t, uint64_t key, uint32_t asid,
-				       unsigned int level)
-{
-	return *table_cell(t, key, asid, level);
-}
-
-/* The entry of that key, new (seq 0) if there was none; NULL: out of memory. */
-static struct shadow_entry *table_add(struct shadow *s, struct shadow_table *t, uint64_t key,
-				      uint32_t asid, unsigned int level)
-{
-	struct shadow_entry **cell = table_cell(t, key, asid, level), *e;
-
-	if (*cell)
-		return *cell;
-	if (t->fill * 2 >= t->size) {
-		struct shadow_entry **old = t->cell;
-		size_t size = t->size;
-
-		t->cell = get(s, size * 2, sizeof(*t->cell));
-		if (!t->cell) {
-			t->cell = old;
-			return NULL;
-		}
-		t->size = size * 2;
-		for (size_t i = 0; i < size; i++)
-			if (old[i])
-				*table_cell(t, old[i]->key, old[i]->asid, old[i]->level) = old[i];
-		put(s, old, size * sizeof(*old));
-		cell = table_cell(t, key, asid, level);
-	}
-	if (!t->left) {
-		void **chunks = realloc(t->chunks, (t->n_chunks + 1) * sizeof(*chunks));
-
-		if (!chunks) {
-			atomic_store(&s->stopped, "out of memory for the shadow");
-			return NULL;
-		}
-		t->chunks = chunks;
-		t->chunk = get(s, CHUNK, sizeof(*t->chunk));
-		if (!t->chunk)
-			return NULL;
-		t->chunks[t->n_chunks++] = t->chunk;
-		t->left = CHUNK;
-	}
-	e = &t->chunk[--t->left];
-	e->key = key;
-	e->asid = asid;
-	e->level = (uint8_t)level;
-	t->fill++;
-	*cell = e;
-	return e;
-}
-
-/* Making and freeing */
-
-struct shadow *shadow_new(const struct shadow_config *c)
-{
-	struct shadow *s = calloc(1, sizeof(*s));
-
-	if (!s)
-		return NULL;
-	s->c = *c;
-	atomic_store(&s->epoch, 1);
-	s->hart = aligned_alloc(128, c->harts * sizeof(*s->hart));
-	if (s->hart)
-		memset(s->hart, 0, c->harts * sizeof(*s->hart));
-	s->slots = get(s, SLOTS, sizeof(*s->slots));
-	if (!s->hart || !s->slots)
-		goto fail;
-	for (unsigned int i = 0; i < c->harts; i++) {
-		struct shadow_hart *h = &s->hart[i];
-
-		h->bare = true;
-		h->ctx = 1;
-		h->seq = 1;
-		h->who = NOBODY;
-		h->leaves = table_new(s);
-		h->tables = table_new(s);
-		h->vafences = table_new(s);
-		h->asid_seq = get(s, ASIDS, sizeof(*h->asid_seq));
-		h->line = get(s, SHADOW_LINES, sizeof(*h->line));
-		h->open = get(s, OPEN_MAX, sizeof(struct shadow_entry *));
-		h->sinval = get(s, SINVAL_MAX, sizeof(*h->sinval));
-		if (!h->leaves || !h->tables || !h->vafences || !h->asid_seq || !h->line ||
-		    !h->open || !h->sinval)
-			goto fail;
-		if (!c->tlbs)
-			continue;
-		h->tlb = get(s, 1, sizeof(*h->tlb));
-		if (!h->tlb)
-			goto fail;
-		h->tlb->c = &s->c;
-		h->tlb->hart = h;
-		for (unsigned int k = 0; k < c->tlbs; k++) {
-			h->tlb->way[k] =
-				get(s, (size_t)c->sets[k] * c->ways[k], sizeof(struct way));
-			if (!h->tlb->way[k])
-				goto fail;
-		}
-	}
-	if (c->ram_size && !shadow_ram(s, c->ram_base, c->ram_size))
-		goto fail;
-	return s;
-fail:
-	shadow_free(s);
-	return NULL;
-}
-
-void shadow_free(struct shadow *s)
-{
-	for (unsigned int i = 0; s->hart && i < s->c.harts; i++) {
-		struct shadow_hart *h = &s->hart[i];
-
-		table_free(h->leaves);
-		table_free(h->tables);
-		table_free(h->vafences);
-		free(h->asid_seq);
-		free(h->line);
-		free(h->open);
-		free(h->sinval);
-		for (unsigned int k = 0; h->tlb && k < SHADOW_TLBS; k++)
-			free(h->tlb->way[k]);
-		free(h->tlb);
-	}
-	free(s->hart);
-	free(s->slots);
-	free((void *)s->mark);
-	free(s->hits);
-	free(s);
-}
-
-bool shadow_ram(struct shadow *s, uint64_t base, uint64_t size)
-{
-	_Atomic uint8_t *mark = get(s, size >> 12, 1);
-	uint16_t *hits = get(s, size >> 12, sizeof(*hits));
-
-	if (!mark || !hits) {
-		free((void *)mark);
-		free(hits);
-		return false;
-	}
-	s->mark = mark;
-	s->hits = hits;
-	s->frame0 = base >> 12;
-	s->frames = size >> 12;
-	return true;
-}
 
 /* Epochs */
 
@@ -350,133 +50,7 @@ void shadow_return(struct shadow *s, unsigned int hart)
 	atomic_fetch_add(&s->hart[hart].returns, 1);
 }
 
-/* Walks */
-
-static bool canonical(const struct shadow_hart *h, uint64_t va)
-{
-	unsigned int bits = 12 + 9 * h->depth;
-	int64_t top = (int64_t)(va << (64 - bits)) >> (64 - bits);
-
-	return (uint64_t)top == va;
-}
-
-static void mark_table(struct shadow *s, uint64_t frame)
-{
-	uint64_t i = frame - s->frame0;
-
-	if (i >= s->frames)
-		return;
-	if (s->hits[i])
-		s->hits[i] = 0;
-	if (!atomic_load_explicit(&s->mark[i], memory_order_relaxed))
-		atomic_store_explicit(&s->mark[i], 1, memory_order_relaxed);
-}
-
-static void walk(struct shadow *s, const struct shadow_hart *h, uint64_t va, struct walk *w)
-{
-	uint64_t table = (h->satp & 0xfffffffffffULL) << 12;
-
-	w->ok = w->lost = w->global = false;
-	w->root = table;
-	w->depth = 0;
-	if (!canonical(h, va))
-		return;
-	for (unsigned int level = h->depth; level-- > 0;) {
-		uint64_t pa = table + (va >> (12 + 9 * level) & 511) * 8, pte;
-		const _Atomic uint64_t *host = s->c.host(s->c.arg, pa);
-		unsigned int i = w->depth;
-
-		if (!host) {
-			w->lost = true;
-			return;
-		}
-		pte = atomic_load_explicit(host, memory_order_relaxed);
-		w->host[i] = host;
-		w->slot[i] = pa;
-		w->pte[i] = pte;
-		w->depth++;
-		mark_table(s, pa >> 12);
-		if (!(pte & PTE_V) || (pte & (PTE_R | PTE_W)) == PTE_W)
-			return;
-		if (pte & PTE_G)
-			w->global = true;
-		table = (pte >> 10 & 0xfffffffffffULL) << 12;
-		if (!(pte & PTE_LEAF))
-			continue;
-		w->frame = table >> 12;
-		if (level) {
-			uint64_t low = (1ULL << 9 * level) - 1;
-
-			if (w->frame & low)
-				return; /* misaligned: faults */
-			w->frame |= va >> 12 & low;
-		} else if (pte & PTE_N) {
-			if ((w->frame & 15) != 8)
-				return;
-			w->frame = (w->frame & ~15ULL) | (va >> 12 & 15);
-		}
-		w->level = level;
-		w->leaf = pte;
-		w->ok = true;
-		return;
-	}
-}
-
-bool shadow_translate(struct shadow *s, unsigned int hart, uint64_t va, uint64_t *pa)
-{
-	struct walk w;
-
-	if (s->hart[hart].bare) {
-		*pa = va;
-		return true;
-	}
-	walk(s, &s->hart[hart], va, &w);
-	*pa = w.ok ? w.frame << 12 | (va & 4095) : 0;
-	return w.ok;
-}
-
-static uint64_t entry_frame(const struct shadow_entry *e, uint64_t va)
-{
-	uint64_t pte = e->pte[e->depth - 1], frame = pte >> 10 & 0xfffffffffffULL;
-
-	if (e->level)
-		return frame | (va >> 12 & ((1ULL << 9 * e->level) - 1));
-	return pte & PTE_N ? (frame & ~15ULL) | (va >> 12 & 15) : frame;
-}
-
-/* Would a TLB that holds this PTE let the access through? MXR: what may be executed counts. */
-static bool permits(uint64_t pte, unsigned int kind)
-{
-	if (kind & SHADOW_LOAD && !(pte & (PTE_R | PTE_X)))
-		return false;
-	if (kind & SHADOW_STORE && (pte & (PTE_W | PTE_D)) != (PTE_W | PTE_D))
-		return false;
-	return !(kind & SHADOW_USER) || pte & PTE_U;
-}
-
-/* As the tables have it now: A and D are set by the hardware on the way. */
-static bool permits_now(uint64_t pte, unsigned int kind)
-{
-	return permits(pte | PTE_AD, kind);
-}
-
-/* What fences have left */
-
-static bool alive(const struct shadow_hart *h, const struct shadow_entry *e)
-{
-	const struct shadow_entry *f;
-
-	if (!e->seq || e->dead || e->seq <= h->all_seq ||
-	    (e->asid != GLOBAL && e->seq <= h->asid_seq[e->asid]))
-		return false;
-	f = h->vafences->fill ? table_find(h->vafences, e->key, 0, e->level) : NULL;
-	return !f || e->seq > f->seq;
-}
-
-static bool table_alive(const struct shadow_hart *h, const struct shadow_entry *e)
-{
-	return e->seq > h->all_seq && (e->asid == GLOBAL || e->seq > h->asid_seq[e->asid]);
-}
+/* Fences */
 
 static void settle(struct shadow *s, unsigned int hart)
 {
@@ -489,7 +63,7 @@ static void settle(struct shadow *s, unsigned int hart)
 
 		if (!e->stale_since)
 			continue;
-		if (e->depth && (e->resident & 0x80 ? table_alive(h, e) : alive(h, e))) {
+		if (e->depth && (e->resident & TABLE ? table_alive(h, e) : alive(h, e))) {
 			h->open[left++] = e;
 			continue;
 		}
@@ -504,7 +78,7 @@ static void settle(struct shadow *s, unsigned int hart)
 static bool fence_kills_lines(struct shadow_hart *h, uint64_t va)
 {
 	for (unsigned int level = 1; level < SHADOW_DEPTH; level++) {
-		uint64_t key = va >> (12 + 9 * level);
+		uint64_t key = PAGE_KEY(va, level);
 
 		if (h->shifts >> level & 1 && (table_find(h->leaves, key, h->asid, level) ||
 					       table_find(h->leaves, key, GLOBAL, level)))
@@ -538,7 +112,7 @@ static void fence_apply(struct shadow *s, unsigned int hart, enum shadow_form fo
 		if (h->shifts >> 1 && fence_kills_lines(h, va))
 			h->ctx += 2;
 		for (unsigned int level = 0; level < h->depth; level++) {
-			uint64_t key = va >> (12 + 9 * level);
+			uint64_t key = PAGE_KEY(va, level);
 			struct shadow_entry *e;
 
 			if (!(h->shifts >> level & 1))
@@ -575,14 +149,19 @@ static void fence_log(struct shadow *s, unsigned int hart, enum shadow_form form
 	};
 }
 
+static bool forgotten(struct shadow *s, unsigned int hart, unsigned int form)
+{
+	return s->c.forget && (form == SHADOW_ASID || form == SHADOW_VA_ASID) &&
+	       !(++s->hart[hart].asid_fences % s->c.forget);
+}
+
 void shadow_fence(struct shadow *s, unsigned int hart, enum shadow_form form, uint64_t va,
 		  uint64_t asid, uint64_t pc)
 {
 	if (stopped(s))
 		return;
 	s->hart[hart].n.fence[form]++;
-	if (s->c.forget && (form == SHADOW_ASID || form == SHADOW_VA_ASID) &&
-	    !(++s->hart[hart].asid_fences % s->c.forget))
+	if (forgotten(s, hart, form))
 		return;
 	fence_log(s, hart, form, va, asid & (ASIDS - 1), pc, false);
 	fence_apply(s, hart, form, va, asid & (ASIDS - 1));
@@ -655,6 +234,8 @@ void shadow_inval_ir(struct shadow *s, unsigned int hart, uint64_t pc)
 	for (unsigned int i = 0; i < h->sinvals; i++) {
 		struct shadow_fence_log *f = &h->sinval[i];
 
+		if (forgotten(s, hart, f->form))
+			continue;
 		fence_log(s, hart, f->form, f->va, f->asid, f->pc, true);
 		fence_apply(s, hart, f->form, f->va, f->asid);
 	}
@@ -687,6 +268,21 @@ void shadow_satp(struct shadow *s, unsigned int hart, uint64_t satp, uint64_t pc
 	epoch_try(s, hart);
 }
 
+void shadow_reset(struct shadow *s, unsigned int hart)
+{
+	struct shadow_hart *h = &s->hart[hart];
+
+	if (stopped(s))
+		return;
+	h->sinvals = 0;
+	h->bracket = 0;
+	h->satp = 0;
+	h->bare = true;
+	atomic_store_explicit(&h->who, NOBODY, memory_order_relaxed);
+	atomic_fetch_add(&h->returns, 1);
+	fence_apply(s, hart, SHADOW_ALL, 0, 0);
+}
+
 /* Changes of page tables */
 
 static struct shadow_slot *slot_of(struct shadow *s, uint64_t pa)
@@ -701,7 +297,7 @@ void shadow_table_store(struct shadow *s, unsigned int hart, uint64_t pa, unsign
 
 	if (stopped(s))
 		return;
-	if (++s->hits[frame] > JUNK_STORES) {
+	if (atomic_fetch_add_explicit(&s->hits[frame], 1, memory_order_relaxed) >= JUNK_STORES) {
 		atomic_store_explicit(&s->mark[frame], 0, memory_order_relaxed);
 		return;
 	}
@@ -730,39 +326,73 @@ void shadow_table_store(struct shadow *s, unsigned int hart, uint64_t pa, unsign
 	}
 }
 
-/* Is `pte`, written where the walk for `e` read its PTE number i, a loss for what is cached? */
-static bool loses(const struct shadow_entry *e, unsigned int i, uint64_t pte)
+/* Is `pte`, where the walk for `e` read `old` (0: nothing), a loss for what is cached of `va`? */
+static bool loses(const struct shadow_entry *e, uint64_t old, unsigned int level, uint64_t pte,
+		  uint64_t va)
 {
-	uint64_t old = e->pte[i], lost = old & ~pte;
+	uint64_t cached = e->pte[e->depth - 1];
 
-	if ((old ^ pte) & (0xfffffffffffULL << 10 | PTE_N))
+	if (!(pte & PTE_V))
 		return true;
-	return lost & (PTE_V | PTE_R | PTE_W | PTE_X | PTE_U) ||
-	       (!(old & PTE_LEAF) && pte & PTE_LEAF);
+	if (!(pte & PTE_LEAF)) /* a huge page that is split is not lost by that alone */
+		return old & PTE_LEAF ? false : !old || PTE_FRAME(old ^ pte);
+	if (!(cached & PTE_LEAF))
+		return true;
+	return leaf_frame(pte, level, va) != entry_frame(e, va) ||
+	       cached & ~pte & (PTE_R | PTE_W | PTE_X | PTE_U);
 }
 
-/* The first change known behind the filling of `e` that makes it stale. */
-static bool first_change(struct shadow *s, const struct shadow_entry *e, const struct walk *w,
+/* The first change at `pa` since it was right for `e` that is a loss; or its newest change. */
+static bool change_at(struct shadow *s, const struct shadow_entry *e, uint64_t pa, uint64_t old,
+		      unsigned int level, uint64_t va, bool newest, struct shadow_change *found)
+{
+	struct shadow_slot *slot = slot_of(s, pa);
+	uint64_t right = e->stamp;
+	bool known = false;
+
+	lock(&slot->lock);
+	for (unsigned int k = 0; !newest && slot->pa == pa && k < CHANGES; k++) {
+		const struct shadow_change *c = &slot->change[k];
+
+		if (c->epoch && c->stamp > right && !loses(e, old, level, c->pte, va))
+			right = c->stamp;
+	}
+	for (unsigned int k = 0; slot->pa == pa && k < CHANGES; k++) {
+		const struct shadow_change *c = &slot->change[k];
+
+		if (!c->epoch || c->stamp <= right)
+			continue;
+		if (!known || (newest ? c->stamp > found->stamp : c->stamp < found->stamp))
+			*found = *c;
+		known = true;
+	}
+	unlock(&slot->lock);
+	return known;
+}
+
+/* The change that made `e` what it is now: stale. False: it was not seen. */
+static bool first_change(struct shadow *s, const struct shadow_hart *h,
+			 const struct shadow_entry *e, const struct walk *w, uint64_t va,
 			 struct shadow_change *found)
 {
-	for (unsigned int i = 0; i < e->depth && i < w->depth && e->slot[i] == w->slot[i]; i++) {
-		struct shadow_slot *slot = slot_of(s, e->slot[i]);
-		bool known = false;
+	unsigned int end = w->depth - 1;
+	struct shadow_change split;
 
-		if (!((e->pte[i] ^ w->pte[i]) & ~PTE_AD))
+	for (unsigned int i = 0; i < e->depth && i < w->depth; i++) {
+		if (e->slot[i] != w->slot[i])
 			continue;
-		lock(&slot->lock);
-		for (unsigned int k = 0; slot->pa == e->slot[i] && k < CHANGES; k++) {
-			const struct shadow_change *c = &slot->change[k];
-
-			if (!c->epoch || c->stamp <= e->stamp || !loses(e, i, c->pte))
-				continue;
-			if (!known || c->stamp < found->stamp)
-				*found = *c;
-			known = true;
-		}
-		unlock(&slot->lock);
-		return known;
+		if (loses(e, e->pte[i], h->depth - 1 - i, w->pte[i], va))
+			return change_at(s, e, e->slot[i], e->pte[i], h->depth - 1 - i, va, false,
+					 found);
+		if (!(e->pte[i] & PTE_LEAF) || w->pte[i] & PTE_LEAF)
+			continue;
+		/* Split, and the page itself is another now: by whichever came last. */
+		if (!change_at(s, e, e->slot[i], 0, 0, va, true, &split) ||
+		    !change_at(s, e, w->slot[end], 0, h->depth - 1 - end, va, false, found))
+			return false;
+		if (split.stamp > found->stamp)
+			*found = split;
+		return true;
 	}
 	return false;
 }
@@ -792,9 +422,9 @@ static void finding(struct shadow *s, unsigned int hart, struct shadow_entry *e,
 	};
 
 	if (what == SHADOW_TABLE) {
-		f.frame_cached = (f.pte_cached >> 10 & 0xfffffffffffULL) << 12;
+		f.frame_cached = PTE_FRAME(f.pte_cached) << 12;
 		f.pte_now = w->depth >= e->depth ? w->pte[e->depth - 1] : 0;
-		f.frame_now = (f.pte_now >> 10 & 0xfffffffffffULL) << 12;
+		f.frame_now = PTE_FRAME(f.pte_now) << 12;
 	} else {
 		f.frame_cached = entry_frame(e, va) << 12;
 		f.pte_now = w->depth ? w->pte[w->depth - 1] : 0;
@@ -825,7 +455,7 @@ static void stale(struct shadow *s, unsigned int hart, struct shadow_entry *e, c
 {
 	struct shadow_hart *h = &s->hart[hart];
 	struct shadow_change c;
-	bool known = first_change(s, e, w, &c), over;
+	bool known = first_change(s, h, e, w, va, &c), over;
 	uint64_t now;
 
 	epoch_try(s, hart);
@@ -841,6 +471,8 @@ static void stale(struct shadow *s, unsigned int hart, struct shadow_entry *e, c
 	/* This hart gave the ASID to other tables itself: there is nothing under way. */
 	if (kind & SHADOW_USER && e->root != w->root && e->asid != GLOBAL && what != SHADOW_TABLE)
 		over = true;
+	/* Not by the line, should it be right again: that would go unnoticed. */
+	h->line[(va >> 12) % SHADOW_LINES].ctx = 0;
 	if (!over) {
 		h->n.window++;
 		return;
@@ -873,9 +505,39 @@ static void remember(struct shadow *s, unsigned int hart, struct shadow_entry *e
 		e->who[i] = (int32_t)atomic_load_explicit(&s->hart[i].who, memory_order_relaxed);
 }
 
+static bool same_pointer(uint64_t cached, uint64_t now)
+{
+	return now & PTE_V && !(now & PTE_LEAF) && PTE_FRAME(cached) == PTE_FRAME(now);
+}
+
+/* A TLB that has no leaf, or has lost it, walks from the pointers that it has cached. */
+static void check_tables(struct shadow *s, unsigned int hart, uint64_t va, const struct walk *w,
+			 unsigned int kind, uint64_t pc, bool faulted)
+{
+	struct shadow_hart *h = &s->hart[hart];
+
+	for (unsigned int i = 0; i + 1 < h->depth; i++) {
+		unsigned int level = h->depth - 1 - i;
+
+		for (unsigned int g = 0; g < 2; g++) {
+			struct shadow_entry *e = table_find(h->tables, PAGE_KEY(va, level),
+							    g ? GLOBAL : h->asid, level);
+
+			if (!e || !e->seq || !table_alive(h, e))
+				continue;
+			if (i < w->depth && same_pointer(e->pte[e->depth - 1], w->pte[i]))
+				e->stale_since = 0;
+			else
+				stale(s, hart, e, w, SHADOW_TABLE, va, kind, pc, faulted);
+			if (stopped(s))
+				return;
+		}
+	}
+}
+
 /* The pointers on the way to the leaf may be cached as well. */
-static void walk_tables(struct shadow *s, unsigned int hart, uint64_t va, const struct walk *w,
-			unsigned int kind, uint64_t pc, uint64_t stamp)
+static void cache_tables(struct shadow *s, unsigned int hart, uint64_t va, const struct walk *w,
+			 unsigned int kind, uint64_t pc, uint64_t stamp)
 {
 	struct shadow_hart *h = &s->hart[hart];
 	bool global = false;
@@ -885,71 +547,20 @@ static void walk_tables(struct shadow *s, unsigned int hart, uint64_t va, const 
 		struct shadow_entry *e;
 
 		global |= w->pte[i] & PTE_G;
-		e = table_add(s, h->tables, va >> (12 + 9 * level), global ? GLOBAL : h->asid,
-			      level);
+		e = table_add(s, h->tables, PAGE_KEY(va, level), global ? GLOBAL : h->asid, level);
 		if (!e)
 			return;
-		e->resident = 0x80;
-		if (e->seq && table_alive(h, e)) {
-			if (!((e->pte[i] ^ w->pte[i]) &
-			      (0xfffffffffffULL << 10 | PTE_V | PTE_LEAF))) {
-				/* The same, if perhaps by another way. */
-				e->root = w->root;
-				memcpy(e->pte, w->pte, e->depth * sizeof(*e->pte));
-				memcpy(e->slot, w->slot, e->depth * sizeof(*e->slot));
-				continue;
-			}
-			stale(s, hart, e, w, SHADOW_TABLE, va, kind, pc, false);
-			if (e->seq)
-				continue;
-		}
-		remember(s, hart, e, w, i + 1, kind, pc, stamp);
-	}
-}
-
-static void tlb_insert(struct shadow_tlb *t, unsigned int k, struct shadow_entry *e)
-{
-	unsigned int ways = t->c->ways[k];
-	struct way *w = &t->way[k][(size_t)(e->key % t->c->sets[k]) * ways], *victim = w;
-
-	for (unsigned int i = 0; i < ways; i++) {
-		if (w[i].entry == e || !w[i].entry) {
-			victim = &w[i];
-			break;
-		}
-		if (!alive(t->hart, w[i].entry)) {
-			victim = &w[i];
-			victim->used = 0;
-		} else if (w[i].used < victim->used) {
-			victim = &w[i];
+		e->resident = TABLE;
+		if (!e->seq || !table_alive(h, e)) {
+			remember(s, hart, e, w, i + 1, kind, pc, stamp);
+		} else if (same_pointer(e->pte[e->depth - 1], w->pte[i])) {
+			/* The same, if perhaps by another way. */
+			e->root = w->root;
+			e->depth = (uint8_t)(i + 1);
+			memcpy(e->pte, w->pte, e->depth * sizeof(*e->pte));
+			memcpy(e->slot, w->slot, e->depth * sizeof(*e->slot));
 		}
 	}
-	/* One that was fenced keeps the mark: that it would have been here decides what it is. */
-	if (victim->entry && victim->entry != e && alive(t->hart, victim->entry))
-		victim->entry->resident &= (uint8_t) ~(1u << k);
-	victim->entry = e;
-	victim->used = ++t->clock;
-	e->resident |= (uint8_t)(1u << k);
-}
-
-void shadow_tlb_touch(struct shadow_hart *h, struct shadow_line *line)
-{
-	struct shadow_tlb *t = h->tlb;
-	struct shadow_entry *e = line->entry;
-
-	h->last = line;
-	for (unsigned int k = 0; k < t->c->tlbs; k++) {
-		if (!(e->resident >> k & 1))
-			continue;
-		h->n.tlb_hits[k]++;
-		for (unsigned int i = 0; i <= k; i++)
-			tlb_insert(t, i, e);
-		return;
-	}
-	h->n.tlb_misses++;
-	h->n.capacity++;
-	for (unsigned int i = 0; i < t->c->tlbs; i++)
-		tlb_insert(t, i, e);
 }
 
 static void fill(struct shadow *s, unsigned int hart, uint64_t va, const struct walk *w,
@@ -958,9 +569,9 @@ static void fill(struct shadow *s, unsigned int hart, uint64_t va, const struct 
 	struct shadow_hart *h = &s->hart[hart];
 	struct shadow_entry *e;
 
-	walk_tables(s, hart, va, w, kind, pc, stamp);
-	e = table_add(s, h->leaves, va >> (12 + 9 * w->level), w->global ? GLOBAL : h->asid,
-		      w->level);
+	check_tables(s, hart, va, w, kind, pc, false);
+	cache_tables(s, hart, va, w, kind, pc, stamp);
+	e = table_add(s, h->leaves, PAGE_KEY(va, w->level), w->global ? GLOBAL : h->asid, w->level);
 	if (!e)
 		return;
 	h->n.tlb_misses++;
@@ -976,9 +587,25 @@ static void fill(struct shadow *s, unsigned int hart, uint64_t va, const struct 
 	remember(s, hart, e, w, w->depth, kind, pc, stamp);
 	h->shifts |= 1u << w->level;
 	if (h->tlb)
-		for (unsigned int i = 0; i < h->tlb->c->tlbs; i++)
-			tlb_insert(h->tlb, i, e);
+		tlb_fill(h->tlb, e);
 	*filled = e;
+}
+
+/* The same page by other tables (a kernel's, from the next root). */
+static void other_way(struct shadow *s, unsigned int hart, struct shadow_entry *e,
+		      const struct walk *w, uint64_t va, unsigned int kind, uint64_t pc)
+{
+	uint64_t cached = e->pte[e->depth - 1];
+
+	check_tables(s, hart, va, w, kind, pc, false);
+	/* What it allows stays as it was cached. */
+	if (w->level != e->level || (cached ^ w->leaf) & ~(PTE_AD | PTE_SOFT))
+		return;
+	e->root = w->root;
+	e->depth = (uint8_t)w->depth;
+	memcpy(e->pte, w->pte, w->depth * sizeof(*e->pte));
+	memcpy(e->slot, w->slot, w->depth * sizeof(*e->slot));
+	e->pte[e->depth - 1] = cached;
 }
 
 static void access_page(struct shadow *s, unsigned int hart, uint64_t va, unsigned int kind,
@@ -998,7 +625,7 @@ static void access_page(struct shadow *s, unsigned int hart, uint64_t va, unsign
 	}
 	for (unsigned int level = 0; level < h->depth; level++) {
 		for (unsigned int g = 0; h->shifts >> level & 1 && g < 2; g++) {
-			struct shadow_entry *e = table_find(h->leaves, va >> (12 + 9 * level),
+			struct shadow_entry *e = table_find(h->leaves, PAGE_KEY(va, level),
 							    g ? GLOBAL : h->asid, level);
 			bool moved;
 
@@ -1031,14 +658,11 @@ static void access_page(struct shadow *s, unsigned int hart, uint64_t va, unsign
 				continue;
 			} else if (e->root != w.root ||
 				   memcmp(e->slot, w.slot, e->depth * sizeof(*e->slot))) {
-				/* The same page by another way (a kernel's, in the next tables). */
-				if (w.level == level) {
-					e->root = w.root;
-					e->depth = (uint8_t)w.depth;
-					memcpy(e->pte, w.pte, w.depth * sizeof(*e->pte));
-					memcpy(e->slot, w.slot, w.depth * sizeof(*e->slot));
-				}
+				other_way(s, hart, e, &w, va, kind, pc);
+				if (stopped(s))
+					return;
 			}
+			e->stale_since = 0; /* right, or right again */
 			good = e;
 		}
 	}
@@ -1101,28 +725,38 @@ void shadow_access_slow(struct shadow *s, unsigned int hart, uint64_t va, unsign
 	epoch_try(s, hart);
 }
 
+/* Where QEMU refused a load, MXR was not set. */
+static uint64_t no_mxr(uint64_t pte)
+{
+	return pte & PTE_R ? pte : pte & ~PTE_X;
+}
+
 void shadow_fault(struct shadow *s, unsigned int hart, uint64_t va, unsigned int kind, uint64_t pc)
 {
 	struct shadow_hart *h = &s->hart[hart];
+	bool hit = false;
 	struct walk w;
 
 	if (stopped(s) || h->bare)
 		return;
 	h->n.faults++;
 	walk(s, h, va, &w);
-	if (w.lost || (w.ok && permits_now(w.leaf, kind)))
+	if (w.lost || (w.ok && permits_now(no_mxr(w.leaf), kind)))
 		return; /* somebody mapped it meanwhile */
 	for (unsigned int level = 0; level < h->depth; level++) {
 		for (unsigned int g = 0; h->shifts >> level & 1 && g < 2; g++) {
-			struct shadow_entry *e = table_find(h->leaves, va >> (12 + 9 * level),
+			struct shadow_entry *e = table_find(h->leaves, PAGE_KEY(va, level),
 							    g ? GLOBAL : h->asid, level);
 
-			if (!e || !alive(h, e) || !permits(e->pte[e->depth - 1], kind))
+			if (!e || !alive(h, e) || !permits(no_mxr(e->pte[e->depth - 1]), kind))
 				continue;
+			hit = true;
 			stale(s, hart, e, &w, w.ok ? SHADOW_PERMISSION : SHADOW_UNMAPPED, va, kind,
 			      pc, true);
 			if (stopped(s))
 				return;
 		}
 	}
+	if (!hit)
+		check_tables(s, hart, va, &w, kind, pc, true);
 }

@@ -181,15 +181,17 @@ struct shadow_hart {
 	/* for epochs, under the lock */
 	_Atomic uint64_t idles;
 	_Atomic uint64_t asleep_at;
-	uint64_t epoch_insns, epoch_idles;
+	_Atomic uint64_t epoch_insns;
+	uint64_t epoch_idles;
 } __attribute__((aligned(128)));
 
 struct shadow {
 	struct shadow_config c;
 	struct shadow_hart *hart;
 	_Atomic uint8_t *mark; /* by frame of RAM: read as a page table */
-	uint16_t *hits;
-	uint64_t frame0, frames;
+	_Atomic uint16_t *hits;
+	uint64_t frame0;
+	_Atomic uint64_t frames; /* known last of these */
 	_Atomic uint64_t epoch;
 	_Atomic uint64_t stamp;
 	_Atomic uint64_t used; /* bytes */
@@ -207,6 +209,8 @@ bool shadow_ram(struct shadow *s, uint64_t base, uint64_t size);
 
 /* The hart's satp is this now. */
 void shadow_satp(struct shadow *s, unsigned int hart, uint64_t satp, uint64_t pc);
+/* The machine was reset: no translation, and nothing cached. */
+void shadow_reset(struct shadow *s, unsigned int hart);
 void shadow_fence(struct shadow *s, unsigned int hart, enum shadow_form form, uint64_t va,
 		  uint64_t asid, uint64_t pc);
 void shadow_w_inval(struct shadow *s, unsigned int hart, uint64_t pc);
@@ -230,7 +234,9 @@ void shadow_tlb_touch(struct shadow_hart *h, struct shadow_line *line);
 
 static inline bool shadow_is_table(const struct shadow *s, uint64_t frame)
 {
-	return frame - s->frame0 < s->frames &&
+	uint64_t frames = atomic_load_explicit(&s->frames, memory_order_acquire);
+
+	return frame - s->frame0 < frames &&
 	       atomic_load_explicit(&s->mark[frame - s->frame0], memory_order_relaxed);
 }
 

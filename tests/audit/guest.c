@@ -2,7 +2,8 @@
 /*
  * A guest of a few lines for the auditor: hart 0 maps a page, uses it, moves it, and uses it again;
  * WITH says what it does about its TLB in between. Runs without firmware; the other harts
- * sleep, or (CROSS) use the page themselves while hart 0 moves it.
+ * sleep, or (CROSS) use the page themselves while hart 0 moves it. MPRV: stays in M mode, with the
+ * accesses of S mode. MPV: becomes a guest of M mode's. FOREVER: does not end.
  */
 #include <stdint.h>
 
@@ -15,6 +16,8 @@
 #define WITH_OPEN 6 /* sinval.vma and no bracket */
 #define WITH_HLV 7 /* an access to a guest's memory */
 #define WITH_GUEST 8 /* a guest */
+#define WITH_MOP 9 /* WITH_VA, and an instruction of Zimop */
+#define WITH_RESET 10 /* the machine is reset, and the kernel begins anew in Bare mode */
 
 #ifndef WITH
 #define WITH WITH_NOTHING
@@ -22,6 +25,23 @@
 #ifndef CROSS
 #define CROSS 0
 #endif
+#ifdef MPRV
+#define STATUS "	li	t0, 1 << 17\n"
+#define ENTER "	jr	t0\n"
+#elif defined(MPV)
+#define STATUS "	li	t0, 1 << 39\n"
+#define ENTER "	mret\n"
+#else
+#define STATUS "	li	t0, 0\n"
+#define ENTER "	mret\n"
+#endif
+#ifdef FOREVER
+#define ENDS 0
+#else
+#define ENDS 1
+#endif
+#define BEEN ((volatile uint64_t *)0x81f00000ul) /* outlives a reset */
+#define FINISHER ((volatile uint32_t *)0x100000)
 
 #define VA 0x40000000ul
 #define ASID 7ul
@@ -37,7 +57,7 @@ static volatile unsigned int asleep, tables, ready, moved, done;
 
 static void quit(void)
 {
-	*(volatile uint32_t *)0x100000 = 0x5555;
+	*FINISHER = 0x5555;
 	for (;;)
 		;
 }
@@ -50,7 +70,7 @@ static inline void spin(unsigned long n)
 
 static void quit_in_guest(void)
 {
-	*(volatile uint32_t *)0x100000 = 0x5555;
+	*FINISHER = 0x5555;
 	for (;;)
 		;
 }
@@ -73,6 +93,9 @@ static void flush(void)
 	unsigned long va = VA, other = VA + 4096, asid = ASID;
 
 	switch (WITH) {
+	case WITH_MOP:
+		__asm__ volatile(".word 0x81c04073");
+		/* fallthrough */
 	case WITH_VA:
 		__asm__ volatile("sfence.vma %0, %1" : : "r"(va), "r"(asid) : "memory");
 		break;
@@ -155,6 +178,13 @@ void supervisor(unsigned long hart)
 	/* Where there is a second one. Awake and without a host's processor, it holds all up. */
 	for (unsigned int i = 0; !CROSS && !asleep && i < 20000000; i++)
 		;
+	if (WITH == WITH_RESET && *BEEN) {
+		for (unsigned int i = 0; i < 1000; i++) {
+			(void)*BEEN;
+			spin(200);
+		}
+		quit();
+	}
 	root[2] = 0x80000000ul >> 2 | V_RWX; /* RAM, and the finisher, as they are */
 	root[0] = 0ul >> 2 | V_RW;
 	root[1] = (unsigned long)middle >> 2 | 1;
@@ -164,6 +194,12 @@ void supervisor(unsigned long hart)
 	tables = 1;
 	paging();
 	*at() = 1;
+	if (WITH == WITH_RESET) {
+		*BEEN = 1;
+		*FINISHER = 0x7777;
+		for (;;)
+			;
+	}
 	while (CROSS && !ready)
 		;
 	*(volatile uint64_t *)&leaves[0] = (unsigned long)page[1] >> 2 | V_RW;
@@ -172,7 +208,7 @@ void supervisor(unsigned long hart)
 	else
 		__asm__ volatile("sfence.vma" : : : "memory");
 	moved = 1;
-	for (unsigned int i = 0; i < 1000; i++) {
+	for (unsigned int i = 0; i < 1000 || !ENDS; i++) {
 		(void)*at();
 		spin(200);
 	}
@@ -196,7 +232,6 @@ __asm__(".section .text.entry, \"ax\"\n"
 	"	li	t0, 0x1800\n"
 	"	csrc	mstatus, t0\n"
 	"	li	t0, 0x0800\n"
-	"	csrs	mstatus, t0\n"
+	"	csrs	mstatus, t0\n" STATUS "	csrs	mstatus, t0\n"
 	"	la	t0, supervisor\n"
-	"	csrw	mepc, t0\n"
-	"	mret\n");
+	"	csrw	mepc, t0\n" ENTER);

@@ -1,186 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The shadow TLB, fed with recorded sequences: each rule of the specification, and hostile ones. */
-#include <criterion/criterion.h>
-#include <string.h>
-
-#include "../../src/audit/shadow.h"
-
-#define RAM 0x80000000ull
-#define PAGES 512u
-#define GRACE 1000u
-#define HARTS 4u
-#define FRAME(n) (RAM + 0x100000 + (n)*0x1000ull) /* data: never looked into */
-#define VA 0x40201000ull
-#define RW (PTE_V | PTE_R | PTE_W | PTE_U | PTE_A | PTE_D)
-#define RO (PTE_V | PTE_R | PTE_U | PTE_A)
-#define KRW (RW & ~PTE_U)
-#define LOAD (SHADOW_LOAD | SHADOW_USER)
-#define STORE (SHADOW_STORE | SHADOW_USER)
-#define PC 0x10000ull
-
-static _Alignas(4096) uint64_t ram[PAGES][512];
-static unsigned int used; /* pages of it that are tables */
-static uint64_t ran[HARTS];
-static struct shadow *s;
-static struct shadow_finding last;
-static unsigned int found;
-static unsigned int levels;
-
-static const void *host(void *arg, uint64_t pa)
-{
-	(void)arg;
-	return pa - RAM < sizeof(ram) ? (char *)ram + (pa - RAM) : NULL;
-}
-
-static uint64_t insns(void *arg, unsigned int hart)
-{
-	(void)arg;
-	return ran[hart];
-}
-
-static void note(void *arg, const struct shadow_finding *f)
-{
-	(void)arg;
-	last = *f;
-	found++;
-}
-
-static uint64_t table(void)
-{
-	cr_assert(used < 256);
-	return RAM + used++ * 0x1000ull;
-}
-
-static struct shadow_config config(void)
-{
-	return (struct shadow_config){
-		.harts = HARTS,
-		.grace = GRACE,
-		.memory = 1ull << 28,
-		.ram_base = RAM,
-		.ram_size = sizeof(ram),
-		.host = host,
-		.insns = insns,
-		.report = note,
-	};
-}
-
-static void start_with(struct shadow_config c)
-{
-	s = shadow_new(&c);
-	cr_assert(s);
-	levels = 3;
-}
-
-static void start(void)
-{
-	start_with(config());
-}
-
-static void stop(void)
-{
-	shadow_free(s);
-}
+#include "feed.h"
 
 TestSuite(shadow, .init = start, .fini = stop);
-TestSuite(bare);
-
-static uint64_t *slot_at(uint64_t root, uint64_t va, unsigned int level)
-{
-	uint64_t at = root;
-
-	for (unsigned int l = levels - 1;; l--) {
-		uint64_t *slot = &ram[(at - RAM) >> 12][va >> (12 + 9 * l) & 511];
-
-		if (l == level)
-			return slot;
-		if (!*slot)
-			*slot = table() >> 2 | PTE_V;
-		at = (*slot >> 10) << 12;
-	}
-}
-
-/* As a kernel's store: the hart does it, and the shadow sees it. */
-static void set(unsigned int hart, uint64_t *slot, uint64_t pte)
-{
-	uint64_t pa = RAM + (uint64_t)((char *)slot - (char *)ram);
-
-	*slot = pte;
-	if (shadow_is_table(s, pa >> 12))
-		shadow_table_store(s, hart, pa, 8, PC);
-}
-
-static uint64_t leaf(uint64_t pa, uint64_t flags)
-{
-	return pa >> 2 | flags;
-}
-
-static void map(uint64_t root, uint64_t va, uint64_t pa, uint64_t flags)
-{
-	set(0, slot_at(root, va, 0), leaf(pa, flags));
-}
-
-static void load_satp(unsigned int hart, uint64_t root, uint64_t asid)
-{
-	shadow_satp(s, hart, (uint64_t)(levels + 5) << 60 | asid << 44 | root >> 12, PC);
-}
-
-static void use(unsigned int hart, uint64_t va, unsigned int kind)
-{
-	ran[hart]++;
-	shadow_access(s, hart, va, 8, kind, PC);
-}
-
-/* Every hart runs on; any shootdown is over. */
-static void later(void)
-{
-	for (unsigned int i = 0; i < 3; i++) {
-		for (unsigned int h = 0; h < HARTS; h++)
-			ran[h] += GRACE + 1;
-		shadow_fence(s, HARTS - 1, SHADOW_VA, 1ull << 62, 0, PC);
-	}
-}
-
-static struct shadow_counts sum(unsigned int hart)
-{
-	return s->hart[hart].n;
-}
-
-/* VA is cached on hart 1 under ASID 5 with frame 0, and moves to frame 1. */
-static uint64_t moved(void)
-{
-	uint64_t root = table();
-
-	map(root, VA, FRAME(0), RW);
-	load_satp(1, root, 5);
-	use(1, VA, LOAD);
-	use(1, VA, STORE);
-	cr_expect_eq(found, 0);
-	set(0, slot_at(root, VA, 0), leaf(FRAME(1), RW));
-	return root;
-}
-
-static void expect_stale(enum shadow_what what)
-{
-	later();
-	use(1, VA, LOAD);
-	cr_expect_eq(found, 1);
-	cr_expect_eq(last.what, what);
-	/* Told once. */
-	use(1, VA, LOAD);
-	cr_expect_eq(found, 1);
-}
-
-static void expect_clean(void)
-{
-	later();
-	use(1, VA, LOAD);
-	use(1, VA, STORE);
-	later();
-	use(1, VA, LOAD);
-	cr_expect_eq(found, 0);
-}
-
 Test(shadow, unchanged_is_clean)
 {
 	uint64_t root = table();
@@ -315,9 +137,21 @@ Test(shadow, bare_mode_keeps_what_is_cached)
 	later();
 	use(1, VA, LOAD);
 	cr_expect_eq(found, 0);
+	shadow_fault(s, 1, VA, LOAD, PC);
+	cr_expect_eq(sum(1).faults, 0);
 	cr_expect_eq(sum(1).bare, 1);
 	load_satp(1, root, 5);
 	expect_stale(SHADOW_FRAME);
+}
+
+Test(shadow, a_fence_in_bare_mode)
+{
+	uint64_t root = moved();
+
+	shadow_satp(s, 1, 0, PC);
+	shadow_fence(s, 1, SHADOW_VA_ASID, VA, 5, PC);
+	load_satp(1, root, 5);
+	expect_clean();
 }
 
 Test(shadow, moved_and_moved_back)
@@ -326,6 +160,80 @@ Test(shadow, moved_and_moved_back)
 
 	set(0, slot_at(root, VA, 0), leaf(FRAME(0), RW));
 	expect_clean();
+}
+
+static uint64_t huge(void)
+{
+	uint64_t root = table(), base = VA & ~0x1fffffull;
+
+	set(0, slot_at(root, base, 1), leaf(RAM + 0x200000, RW));
+	load_satp(1, root, 5);
+	use(1, VA, LOAD);
+	use(1, VA, STORE);
+	cr_expect_eq(found, 0);
+	return root;
+}
+
+/* Flushed for nothing, what is used again is cached again: one that moves then is stale. */
+static void again(uint64_t root, uint64_t va, unsigned int level, unsigned int kind,
+		  enum shadow_form form, uint64_t at)
+{
+	use(1, va, kind);
+	shadow_fence(s, 1, form, at, 5, PC);
+	use(1, va, kind);
+	cr_expect_eq(sum(1).refills, 1);
+	*slot_at(root, va, level) ^= (RAM ^ (RAM + 0x40000000)) >> 2;
+	use(1, va, kind);
+	later();
+	use(1, va, kind);
+	cr_expect_eq(found, 1);
+}
+
+static uint64_t one(uint64_t flags)
+{
+	uint64_t root = table();
+
+	map(root, VA, FRAME(0), flags);
+	load_satp(1, root, 5);
+	return root;
+}
+
+Test(shadow, cached_again_behind_a_fence_of_everything)
+{
+	again(one(RW), VA, 0, LOAD, SHADOW_ALL, 0);
+}
+
+Test(shadow, cached_again_behind_a_fence_of_the_asid)
+{
+	again(one(RW), VA, 0, LOAD, SHADOW_ASID, 0);
+}
+
+Test(shadow, cached_again_behind_a_fence_of_the_address)
+{
+	again(one(RW), VA, 0, LOAD, SHADOW_VA_ASID, VA);
+}
+
+Test(shadow, global_cached_again_behind_a_fence_of_the_address)
+{
+	again(one(KRW | PTE_G), VA, 0, SHADOW_LOAD, SHADOW_VA, VA);
+}
+
+Test(shadow, huge_cached_again_behind_a_fence_of_an_address_in_it)
+{
+	uint64_t root = table();
+
+	set(0, slot_at(root, VA, 1), leaf(RAM, RW));
+	load_satp(1, root, 5);
+	again(root, VA, 1, LOAD, SHADOW_VA_ASID, VA ^ 0x1f0000);
+}
+
+Test(shadow, huge_and_global_cached_again_behind_a_fence_of_an_address_in_it)
+{
+	uint64_t root = table();
+
+	set(0, slot_at(root, VA, 1), leaf(RAM, KRW | PTE_G));
+	load_satp(1, root, 5);
+	again(root, VA, 1, SHADOW_LOAD, SHADOW_VA, VA ^ 0x1f0000);
 }
 
 static uint64_t moved_global(void)
@@ -457,6 +365,22 @@ Test(shadow, the_same_page_by_other_tables)
 	expect_clean();
 }
 
+Test(shadow, other_tables_do_not_change_what_the_cached_entry_allows)
+{
+	uint64_t root = table(), other = table();
+
+	map(root, VA, FRAME(0), RW);
+	map(other, VA, FRAME(0), RO);
+	load_satp(1, root, 5);
+	use(1, VA, STORE);
+	load_satp(1, other, 5);
+	use(1, VA, LOAD);
+	cr_expect_eq(found, 0);
+	shadow_fault(s, 1, VA, STORE, PC);
+	cr_expect_eq(found, 1);
+	cr_expect_eq(last.what, SHADOW_PERMISSION);
+}
+
 Test(shadow, leaf_only_leaves_tables)
 {
 	uint64_t root = moved(), fresh = table();
@@ -468,6 +392,106 @@ Test(shadow, leaf_only_leaves_tables)
 	expect_stale(SHADOW_TABLE);
 }
 
+Test(shadow, a_table_behind_what_is_a_huge_page_now)
+{
+	uint64_t root = moved();
+
+	set(0, slot_at(root, VA, 1), leaf(RAM + 0x200000, RW));
+	shadow_fence(s, 1, SHADOW_VA_ASID, VA, 5, PC);
+	expect_stale(SHADOW_TABLE);
+	cr_expect_eq(last.level, 1);
+}
+
+/* The tables of VA are gone, and hart 1 has flushed the page by address or its ASID. */
+static void unmapped_tables(unsigned int level, enum shadow_form form)
+{
+	uint64_t root = moved();
+
+	set(0, slot_at(root, VA, level), 0);
+	shadow_fence(s, 1, form, VA, 5, PC);
+	shadow_fault(s, 1, VA, LOAD, PC);
+	cr_expect_eq(found, 0);
+	later();
+	shadow_fault(s, 1, VA, LOAD, PC);
+}
+
+Test(shadow, a_fault_where_a_table_is_gone)
+{
+	unmapped_tables(1, SHADOW_VA_ASID);
+	cr_expect_eq(found, 1);
+	cr_expect_eq(last.what, SHADOW_TABLE);
+	cr_expect(last.faulted);
+	cr_expect_eq(last.changed.hart, 0);
+}
+
+Test(shadow, a_fault_where_two_levels_of_tables_are_gone)
+{
+	unmapped_tables(2, SHADOW_VA);
+	cr_expect_eq(found, 2);
+	cr_expect_eq(last.what, SHADOW_TABLE);
+	cr_expect_eq(last.level, 1);
+}
+
+Test(shadow, a_fault_where_a_table_is_gone_and_flushed)
+{
+	unmapped_tables(1, SHADOW_ASID);
+	cr_expect_eq(found, 0);
+}
+
+Test(shadow, a_table_replaced_by_one_with_the_same_pages)
+{
+	uint64_t root = table(), fresh = table();
+
+	map(root, VA, FRAME(0), RW);
+	load_satp(1, root, 5);
+	use(1, VA, LOAD);
+	ram[(fresh - RAM) >> 12][VA >> 12 & 511] = *slot_at(root, VA, 0);
+	set(0, slot_at(root, VA, 1), fresh >> 2 | PTE_V);
+	later();
+	use(1, VA, LOAD);
+	cr_expect_eq(found, 1);
+	cr_expect_eq(last.what, SHADOW_TABLE);
+}
+
+Test(shadow, a_pointer_that_became_global_is_still_cached_as_it_was)
+{
+	uint64_t root = moved(), fresh = table();
+
+	ram[(fresh - RAM) >> 12][VA >> 12 & 511] = leaf(FRAME(1), RW);
+	set(0, slot_at(root, VA, 1), fresh >> 2 | PTE_V | PTE_G);
+	shadow_fence(s, 1, SHADOW_VA_ASID, VA, 5, PC);
+	expect_stale(SHADOW_TABLE);
+}
+
+Test(shadow, a_global_pointer_survives_fences_of_an_asid)
+{
+	uint64_t root = table(), fresh = table();
+
+	map(root, VA, FRAME(0), KRW);
+	*slot_at(root, VA, 1) |= PTE_G;
+	load_satp(1, root, 5);
+	use(1, VA, SHADOW_LOAD);
+	ram[(fresh - RAM) >> 12][VA >> 12 & 511] = leaf(FRAME(1), KRW);
+	set(0, slot_at(root, VA, 1), fresh >> 2 | PTE_V | PTE_G);
+	shadow_fence(s, 1, SHADOW_VA, VA, 0, PC);
+	shadow_fence(s, 1, SHADOW_ASID, 0, 5, PC);
+	later();
+	use(1, VA, SHADOW_LOAD);
+	cr_expect_eq(found, 1);
+	cr_expect_eq(last.what, SHADOW_TABLE);
+	cr_expect(last.global);
+}
+
+Test(shadow, a_fence_of_everything_takes_tables_as_well)
+{
+	uint64_t root = moved(), fresh = table();
+
+	set(0, slot_at(root, VA, 1), fresh >> 2 | PTE_V);
+	set(0, slot_at(root, VA, 0), leaf(FRAME(1), RW));
+	shadow_fence(s, 1, SHADOW_ALL, 0, 0, PC);
+	expect_clean();
+}
+
 Test(shadow, a_fence_of_the_asid_takes_tables_as_well)
 {
 	uint64_t root = moved(), fresh = table();
@@ -476,18 +500,6 @@ Test(shadow, a_fence_of_the_asid_takes_tables_as_well)
 	set(0, slot_at(root, VA, 0), leaf(FRAME(1), RW));
 	shadow_fence(s, 1, SHADOW_ASID, 0, 5, PC);
 	expect_clean();
-}
-
-static uint64_t huge(void)
-{
-	uint64_t root = table(), base = VA & ~0x1fffffull;
-
-	set(0, slot_at(root, base, 1), leaf(RAM + 0x200000, RW));
-	load_satp(1, root, 5);
-	use(1, VA, LOAD);
-	use(1, VA, STORE);
-	cr_expect_eq(found, 0);
-	return root;
 }
 
 Test(shadow, a_huge_page_is_one_entry)
@@ -531,6 +543,68 @@ Test(shadow, a_huge_page_split_and_a_page_moved)
 	use(1, VA, LOAD);
 	set(0, slot_at(root, VA, 0), leaf(FRAME(7), RW));
 	expect_stale(SHADOW_FRAME);
+}
+
+static void split(uint64_t root)
+{
+	uint64_t t = table();
+
+	for (unsigned int i = 0; i < 512; i++)
+		ram[(t - RAM) >> 12][i] = leaf(RAM + 0x200000 + i * 0x1000ull, RW);
+	set(0, slot_at(root, VA, 1), t >> 2 | PTE_V);
+}
+
+Test(shadow, a_split_long_ago_is_not_when_its_page_moved)
+{
+	uint64_t root = huge();
+
+	split(root);
+	later();
+	use(1, VA, LOAD);
+	set(0, slot_at(root, VA, 0), leaf(FRAME(7), RW));
+	use(1, VA, LOAD);
+	cr_expect_eq(found, 0);
+	cr_expect_eq(sum(1).window, 1);
+	expect_stale(SHADOW_FRAME);
+	cr_expect_eq(last.changed.pte, leaf(FRAME(7), RW));
+}
+
+Test(shadow, a_page_set_before_the_split_moved_with_it)
+{
+	uint64_t root = huge(), other = table(), t;
+
+	split(root);
+	/* Marked as a table by somebody's walk, and put in place afterwards. */
+	t = (*slot_at(root, VA, 1) >> 10) << 12;
+	*slot_at(other, VA, 1) = t >> 2 | PTE_V;
+	load_satp(2, other, 9);
+	use(2, VA, LOAD);
+	set(0, slot_at(root, VA, 1), leaf(RAM + 0x200000, RW));
+	set(0, slot_at(other, VA, 0), leaf(FRAME(7), RW));
+	later();
+	set(0, slot_at(root, VA, 1), t >> 2 | PTE_V);
+	use(1, VA, LOAD);
+	cr_expect_eq(found, 0);
+	expect_stale(SHADOW_FRAME);
+	cr_expect_eq(last.changed.pte, t >> 2 | PTE_V);
+}
+
+Test(shadow, a_collapse_long_ago_is_not_when_the_huge_page_moved)
+{
+	uint64_t root = table(), t;
+
+	map(root, VA, RAM + 0x200000 + (VA & 0x1ff000), RW);
+	load_satp(1, root, 5);
+	use(1, VA, LOAD);
+	t = *slot_at(root, VA, 1);
+	set(0, slot_at(root, VA, 1), leaf(RAM + 0x200000, RW));
+	later();
+	set(0, slot_at(root, VA, 1), leaf(RAM + 0x400000, RW));
+	use(1, VA, LOAD);
+	cr_expect_eq(found, 0);
+	set(0, slot_at(root, VA, 1), t);
+	use(1, VA, LOAD);
+	cr_expect_eq(found, 0);
 }
 
 Test(shadow, a_giant_page)
@@ -600,6 +674,62 @@ Test(shadow, a_permission_lost)
 	cr_expect_eq(last.what, SHADOW_PERMISSION);
 }
 
+Test(shadow, reading_lost_where_execution_is_left)
+{
+	uint64_t root = table();
+
+	map(root, VA, FRAME(0), RO | PTE_X);
+	load_satp(1, root, 5);
+	use(1, VA, LOAD);
+	set(0, slot_at(root, VA, 0), leaf(FRAME(0), (RO | PTE_X) & ~PTE_R));
+	later();
+	/* With MXR it is allowed, by the tables as well. */
+	use(1, VA, SHADOW_LOAD);
+	cr_expect_eq(found, 0);
+	shadow_fault(s, 1, VA, LOAD, PC);
+	cr_expect_eq(found, 1);
+	cr_expect_eq(last.what, SHADOW_PERMISSION);
+}
+
+Test(shadow, what_may_only_be_executed_was_never_read_without_mxr)
+{
+	uint64_t root = table();
+
+	map(root, VA, FRAME(0), (RO | PTE_X) & ~PTE_R);
+	load_satp(1, root, 5);
+	use(1, VA, SHADOW_LOAD);
+	set(0, slot_at(root, VA, 0), 0);
+	later();
+	shadow_fault(s, 1, VA, LOAD, PC);
+	cr_expect_eq(found, 0);
+	use(1, VA, SHADOW_LOAD);
+	cr_expect_eq(found, 1);
+}
+
+Test(shadow, the_kernel_reads_a_user_s_page)
+{
+	moved();
+	later();
+	use(1, VA, SHADOW_LOAD);
+	cr_expect_eq(found, 1);
+	cr_expect_eq(last.what, SHADOW_FRAME);
+}
+
+Test(shadow, what_user_mode_may_see_now_was_never_cached_for_it)
+{
+	uint64_t root = table();
+
+	map(root, VA, FRAME(0), KRW);
+	load_satp(1, root, 5);
+	use(1, VA, SHADOW_LOAD);
+	set(0, slot_at(root, VA, 0), 0);
+	later();
+	shadow_fault(s, 1, VA, LOAD, PC);
+	cr_expect_eq(found, 0);
+	shadow_fault(s, 1, VA, SHADOW_LOAD, PC);
+	cr_expect_eq(found, 1);
+}
+
 Test(shadow, what_user_mode_may_not_see_any_more)
 {
 	uint64_t root = table();
@@ -620,6 +750,22 @@ Test(shadow, a_permission_gained_needs_no_fence)
 	use(1, VA, LOAD);
 	set(0, slot_at(root, VA, 0), leaf(FRAME(0), RW));
 	expect_clean();
+}
+
+Test(shadow, a_permission_gained_is_cached_and_may_be_lost)
+{
+	uint64_t root = table();
+
+	map(root, VA, FRAME(0), RO);
+	load_satp(1, root, 5);
+	use(1, VA, LOAD);
+	set(0, slot_at(root, VA, 0), leaf(FRAME(0), RW));
+	use(1, VA, STORE);
+	set(0, slot_at(root, VA, 0), leaf(FRAME(0), RO));
+	later();
+	shadow_fault(s, 1, VA, STORE, PC);
+	cr_expect_eq(found, 1);
+	cr_expect_eq(last.what, SHADOW_PERMISSION);
 }
 
 Test(shadow, read_only_and_moved)
@@ -648,7 +794,7 @@ Test(shadow, accessed_and_dirty_are_the_hardware_s)
 	use(1, VA, LOAD);
 	*slot_at(root, VA, 0) |= PTE_D;
 	use(1, VA, STORE);
-	*slot_at(root, VA, 0) &= ~PTE_A;
+	*slot_at(root, VA, 0) &= ~(PTE_A | PTE_D);
 	expect_clean();
 }
 
@@ -679,6 +825,20 @@ Test(shadow, a_fault_that_a_tlb_would_not_have_taken)
 	cr_expect_eq(last.what, SHADOW_UNMAPPED);
 	cr_expect(last.faulted);
 	cr_expect_eq(last.frame_now, 0);
+}
+
+Test(shadow, a_fault_that_somebody_has_mended_meanwhile)
+{
+	uint64_t root = table();
+
+	map(root, VA, FRAME(0), RW);
+	load_satp(1, root, 5);
+	use(1, VA, LOAD);
+	shadow_fault(s, 1, VA, LOAD, PC);
+	later();
+	shadow_fault(s, 1, VA, LOAD, PC);
+	cr_expect_eq(found, 0);
+	cr_expect_eq(sum(1).window, 0);
 }
 
 Test(shadow, a_fault_that_every_tlb_takes)
@@ -712,6 +872,8 @@ Test(shadow, ptes_that_are_none)
 
 	load_satp(1, root, 5);
 	map(root, VA, FRAME(0), PTE_V | PTE_W);
+	use(1, VA, LOAD);
+	set(0, slot_at(root, VA, 0), PTE_N | leaf(RAM + 0x4000, RW)); /* 32 KiB is no size */
 	use(1, VA, LOAD);
 	set(0, slot_at(root, VA, 1), leaf(RAM + 0x1000, RW)); /* misaligned */
 	use(1, VA, LOAD);
@@ -757,6 +919,18 @@ Test(shadow, sinval_left_open_at_a_switch)
 	cr_expect_eq(last.what, SHADOW_BRACKET);
 }
 
+Test(shadow, sinval_behind_the_closing_fence)
+{
+	moved();
+	shadow_w_inval(s, 1, PC);
+	shadow_sinval(s, 1, SHADOW_VA_ASID, VA, 5, PC);
+	shadow_inval_ir(s, 1, PC);
+	cr_expect_eq(found, 0);
+	shadow_sinval(s, 1, SHADOW_VA_ASID, VA, 5, PC);
+	cr_expect_eq(found, 1);
+	cr_expect_eq(last.what, SHADOW_BRACKET);
+}
+
 Test(shadow, an_interrupt_between_two_sinval)
 {
 	moved();
@@ -775,9 +949,38 @@ Test(shadow, more_sinval_than_anyone_issues)
 	moved();
 	shadow_w_inval(s, 1, PC);
 	for (unsigned int i = 0; i < 10000; i++)
-		shadow_sinval(s, 1, SHADOW_VA_ASID, VA + i * 0x1000ull, 5, PC);
+		shadow_sinval(s, 1, SHADOW_VA_ASID, VA - 0x64000 + i * 0x1000ull, 5, PC);
 	shadow_inval_ir(s, 1, PC);
 	expect_clean();
+}
+
+Test(shadow, a_reset_ends_translation_and_what_is_cached)
+{
+	uint64_t root = moved();
+
+	shadow_w_inval(s, 1, PC);
+	shadow_sinval(s, 1, SHADOW_VA, VA, 0, PC);
+	shadow_reset(s, 1);
+	later();
+	use(1, VA, LOAD);
+	cr_expect_eq(sum(1).bare, 1);
+	load_satp(1, root, 5);
+	use(1, VA, LOAD);
+	cr_expect_eq(found, 0);
+	/* What was open then is not open now. */
+	shadow_sinval(s, 1, SHADOW_VA, VA, 0, PC);
+	cr_expect_eq(found, 1);
+	cr_expect_eq(last.what, SHADOW_BRACKET);
+}
+
+Test(shadow, another_mode_flushes_nothing)
+{
+	uint64_t root = moved(), top = table();
+
+	levels = 4;
+	ram[(top - RAM) >> 12][0] = root >> 2 | PTE_V;
+	load_satp(1, top, 5);
+	expect_stale(SHADOW_FRAME);
 }
 
 Test(shadow, an_access_across_pages_uses_both)
@@ -786,6 +989,7 @@ Test(shadow, an_access_across_pages_uses_both)
 
 	map(root, VA - 0x1000, FRAME(4), RW);
 	later();
+	use(1, VA - 0x1000, LOAD);
 	use(1, VA - 4, LOAD);
 	cr_expect_eq(found, 1);
 	cr_expect_eq(last.va, VA);
@@ -835,195 +1039,6 @@ Test(shadow, sv48)
 Test(shadow, sv57)
 {
 	deeper(5, 0xff12345678123000ull);
-}
-
-Test(shadow, a_hart_that_sleeps_holds_nothing_up)
-{
-	moved();
-	for (unsigned int i = 0; i < 4; i++) {
-		for (unsigned int h = 0; h < 2; h++)
-			ran[h] += GRACE + 1;
-		shadow_idle(s, 2);
-		shadow_idle(s, 3);
-		use(1, VA, LOAD);
-	}
-	cr_expect_eq(found, 1);
-}
-
-Test(shadow, a_hart_that_does_not_get_on_holds_all_up)
-{
-	moved();
-	ran[0]++; /* awake: it may be in the middle of the shootdown */
-	for (unsigned int i = 0; i < 100; i++) {
-		for (unsigned int h = 1; h < HARTS; h++)
-			ran[h] += GRACE + 1;
-		use(1, VA, LOAD);
-	}
-	cr_expect_eq(found, 0);
-	shadow_fence(s, 1, SHADOW_VA_ASID, VA, 5, PC);
-	expect_clean();
-}
-
-Test(bare, strict_ends_a_shootdown_when_its_hart_has_left_the_kernel)
-{
-	struct shadow_config c = config();
-
-	c.strict = true;
-	start_with(c);
-	moved();
-	use(1, VA, LOAD);
-	cr_expect_eq(found, 0);
-	shadow_return(s, 1);
-	use(1, VA, LOAD);
-	cr_expect_eq(found, 0);
-	shadow_return(s, 0);
-	use(1, VA, LOAD);
-	cr_expect_eq(found, 1);
-	stop();
-}
-
-static void start_tlb(unsigned int sets, unsigned int ways, unsigned int sets2, unsigned int ways2)
-{
-	struct shadow_config c = config();
-
-	c.tlbs = sets2 ? 2 : 1;
-	c.sets[0] = sets;
-	c.ways[0] = ways;
-	c.sets[1] = sets2;
-	c.ways[1] = ways2;
-	start_with(c);
-}
-
-static uint64_t many(unsigned int n)
-{
-	uint64_t root = table();
-
-	for (unsigned int i = 0; i < n; i++)
-		map(root, VA + i * 0x1000ull, FRAME(i), RW);
-	load_satp(1, root, 5);
-	return root;
-}
-
-Test(bare, lru_of_a_finite_tlb)
-{
-	start_tlb(1, 2, 0, 0);
-	many(3);
-	use(1, VA, LOAD); /* cold */
-	use(1, VA + 0x1000, LOAD); /* cold */
-	use(1, VA, LOAD);
-	use(1, VA + 0x2000, LOAD); /* cold: takes the place of the second */
-	use(1, VA, LOAD);
-	cr_expect_eq(sum(1).capacity, 0);
-	use(1, VA + 0x1000, LOAD);
-	cr_expect_eq(sum(1).capacity, 1);
-	cr_expect_eq(sum(1).cold, 3);
-	cr_expect_eq(sum(1).refills, 0);
-	stop();
-}
-
-Test(bare, sets_of_a_finite_tlb)
-{
-	start_tlb(4, 1, 0, 0);
-	many(4);
-	for (unsigned int k = 0; k < 5; k++)
-		for (unsigned int i = 0; i < 4; i++)
-			use(1, VA + i * 0x1000ull, LOAD);
-	cr_expect_eq(sum(1).tlb_misses, 4);
-	cr_expect_eq(sum(1).tlb_hits[0], 16);
-	stop();
-}
-
-Test(bare, a_second_level)
-{
-	start_tlb(1, 1, 1, 4);
-	many(3);
-	for (unsigned int k = 0; k < 2; k++)
-		for (unsigned int i = 0; i < 3; i++)
-			use(1, VA + i * 0x1000ull, LOAD);
-	cr_expect_eq(sum(1).tlb_misses, 3);
-	cr_expect_eq(sum(1).tlb_hits[1], 3);
-	stop();
-}
-
-Test(bare, asids_share_a_finite_tlb)
-{
-	uint64_t root, other;
-
-	start_tlb(1, 2, 0, 0);
-	root = many(1);
-	other = table();
-	map(other, VA, FRAME(9), RW);
-	use(1, VA, LOAD);
-	load_satp(1, other, 6);
-	use(1, VA, LOAD);
-	load_satp(1, root, 5);
-	use(1, VA, LOAD);
-	cr_expect_eq(sum(1).tlb_misses, 2);
-	cr_expect_eq(sum(1).tlb_hits[0], 1);
-	cr_expect_eq(found, 0);
-	stop();
-}
-
-Test(bare, what_a_needless_flush_costs)
-{
-	uint64_t root;
-
-	start_tlb(1, 4, 0, 0);
-	root = many(2);
-	use(1, VA, LOAD);
-	use(1, VA + 0x1000, LOAD);
-	set(0, slot_at(root, VA, 0), leaf(FRAME(5), RW));
-	shadow_fence(s, 1, SHADOW_ASID, 0, 5, PC);
-	use(1, VA, LOAD);
-	use(1, VA + 0x1000, LOAD);
-	cr_expect_eq(sum(1).needed, 1);
-	cr_expect_eq(sum(1).refills, 1);
-	cr_expect_eq(sum(1).cold, 2);
-	cr_expect_eq(sum(1).capacity, 0);
-	stop();
-}
-
-Test(bare, what_was_gone_already_is_no_refill)
-{
-	start_tlb(1, 1, 0, 0);
-	many(2);
-	use(1, VA, LOAD);
-	use(1, VA + 0x1000, LOAD);
-	shadow_fence(s, 1, SHADOW_ALL, 0, 0, PC);
-	use(1, VA, LOAD);
-	cr_expect_eq(sum(1).refills, 0);
-	cr_expect_eq(sum(1).capacity, 1);
-	stop();
-}
-
-Test(bare, out_of_memory_stops_and_reports_nothing)
-{
-	struct shadow_config c = config();
-	uint64_t root;
-
-	c.memory = 24ull << 20;
-	start_with(c);
-	root = moved();
-	for (unsigned int i = 0; i < 1000000 && !s->stopped; i++) {
-		load_satp(1, root, i & 0xffff);
-		use(1, VA, LOAD);
-	}
-	cr_assert(s->stopped);
-	found = 0;
-	load_satp(1, root, 5);
-	later();
-	use(1, VA, LOAD);
-	shadow_fault(s, 1, VA, LOAD, PC);
-	cr_expect_eq(found, 0);
-	stop();
-}
-
-Test(bare, too_little_memory_to_begin_with)
-{
-	struct shadow_config c = config();
-
-	c.memory = 4096;
-	cr_expect_null(shadow_new(&c));
 }
 
 Test(shadow, a_table_outside_ram_stops)
