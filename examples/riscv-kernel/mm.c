@@ -694,17 +694,20 @@ long kernel_area_replace(struct hart *h, unsigned long slot)
 {
 	static unsigned long version;
 	struct kernel_slot *s;
+	unsigned long *frame;
 
 	if (slot >= WL_KERNEL_SLOTS)
 		return -1;
 	s = &kernel_slots[slot];
+	/* Before the old one is freed, which would be the next one handed out. */
+	frame = frame_alloc();
 	spin_lock(&s->lock);
 	if (s->frame) {
 		store_release(&kernel_area_l0[slot], 0);
 		shootdown(h, NULL, 0, kernel_area_va((unsigned int)slot), PAGE_SIZE, KIND_GLOBAL);
 		frame_put(s->frame);
 	}
-	s->frame = frame_alloc();
+	s->frame = frame;
 	s->stamp = mix(__atomic_add_fetch(&version, 1, __ATOMIC_RELAXED)) | 1;
 	s->frame[0] = s->stamp;
 	store_release(&kernel_area_l0[slot],
