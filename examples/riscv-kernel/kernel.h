@@ -151,6 +151,7 @@ struct options {
 	unsigned long seed;
 	unsigned long work;
 	unsigned long harts; /* 0: not given */
+	bool audited; /* broken policies may run */
 };
 
 extern struct hart harts[NR_CPUS];

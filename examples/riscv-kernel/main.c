@@ -137,7 +137,7 @@ static void add_processes(void)
 		add_thread(mm_create(1), WL_PARENT, WORKERS + i, 0, 1, options.work * 10);
 }
 
-void boot_main(unsigned long id, const void *fdt)
+const struct policy *policy_named(const char *name)
 {
 	static const struct policy *const policies[] = {
 		&policy_eager,
@@ -146,10 +146,16 @@ void boot_main(unsigned long id, const void *fdt)
 	};
 	unsigned int i;
 
-	parse_options(fdt);
 	for (i = 0; i < sizeof(policies) / sizeof(policies[0]); i++)
-		if (same(policies[i]->name, options.policy))
-			policy = policies[i];
+		if (same(policies[i]->name, name))
+			return policies[i];
+	return policy_broken(name);
+}
+
+void boot_main(unsigned long id, const void *fdt)
+{
+	parse_options(fdt);
+	policy = policy_named(options.policy);
 	ipi_by_sbi = same(options.ipi, "sbi");
 	timer_boot();
 	mm_boot();

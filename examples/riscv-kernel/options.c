@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The command line: /chosen/bootargs of the flattened device tree. */
-#include "kernel.h"
+#include "policy.h"
 
 struct options options = { .policy = "flushq", .ipi = "own", .seed = 1, .work = 10 };
 
@@ -68,7 +68,8 @@ static void refuse(const char *what)
 {
 	kprintf("bad argument: %s\n", what);
 	kprintf("allowed: policy=eager|rfc|flushq ipi=own|sbi seed=NUMBER work=1..1000 "
-		"harts=1..64 (informational)\n");
+		"harts=1..64 (informational); with audited=yes also "
+		"policy=broken-drop|broken-kernel|broken-recheck\n");
 	power_off(3);
 }
 
@@ -99,13 +100,17 @@ static void parse_one(char *arg)
 		refuse(copy);
 	*value++ = 0;
 	if (same(arg, "policy")) {
-		if (!same(value, "eager") && !same(value, "rfc") && !same(value, "flushq"))
+		if (!policy_named(value))
 			refuse(copy);
 		options.policy = value;
 	} else if (same(arg, "ipi")) {
 		if (!same(value, "own") && !same(value, "sbi"))
 			refuse(copy);
 		options.ipi = value;
+	} else if (same(arg, "audited")) {
+		if (!same(value, "yes"))
+			refuse(copy);
+		options.audited = true;
 	} else if (same(arg, "seed")) {
 		options.seed = number(copy, value, 0, 999999999999999999UL);
 	} else if (same(arg, "work")) {
@@ -148,4 +153,6 @@ void parse_options(const void *fdt)
 			break;
 		}
 	}
+	if (policy_named(options.policy)->broken && !options.audited)
+		refuse("policy=broken-... is deliberately broken, and runs only with audited=yes");
 }

@@ -7,6 +7,7 @@
 /* Who is interrupted for a change to a page table, and when. Interrupts are off throughout. */
 struct policy {
 	const char *name;
+	bool broken; /* deliberately */
 	void (*init)(unsigned int harts);
 	void (*online)(struct hart *h);
 	void (*before_switch)(struct hart *h, struct mm *mm); /* satp holds the last */
@@ -22,6 +23,10 @@ struct policy {
 
 extern const struct policy policy_eager, policy_rfc, policy_flushq;
 extern const struct policy *policy;
+
+/* NULL: there is none. */
+const struct policy *policy_named(const char *name);
+const struct policy *policy_broken(const char *name);
 
 void shootdown(struct hart *h, struct mm *mm, unsigned long asid, unsigned long start,
 	       unsigned long size, enum kind kind);

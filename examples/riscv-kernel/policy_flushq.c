@@ -8,7 +8,7 @@ static void fq_trace(int event);
 #include "policy.h"
 
 static struct flushq_cpu cpus[NR_CPUS];
-static struct flushq fq;
+struct flushq fq; /* policy_broken.c throws away what is in it */
 static bool waiting[NR_CPUS];
 
 /* The library is about to wait, see wait_begin(). */

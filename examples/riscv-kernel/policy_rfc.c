@@ -4,7 +4,7 @@
  * gets the range in its array and flushes at its next switch; a full array is an interrupt.
  * Kernel ranges are never deferred, which the RFC forgot. It knows nothing of lazy harts.
  */
-#include "policy.h"
+#include "policy_rfc.h"
 
 #define RFC_SLOTS 16
 
@@ -93,38 +93,51 @@ static bool rfc_enqueue(struct hart *h, struct rfc_cpu *c, const struct range *r
 	return room;
 }
 
-static bool rfc_needs_interrupt(struct hart *h, struct rfc_cpu *c, const struct range *r)
+bool rfc_loaded(unsigned int target, const struct range *r)
 {
-	if (load_relaxed(&c->loaded_asid) == r->asid)
-		return true;
+	return load_relaxed(&cpus[target].loaded_asid) == r->asid;
+}
+
+bool rfc_defer(struct hart *h, unsigned int target, const struct range *r)
+{
+	struct rfc_cpu *c = &cpus[target];
+
 	if (!rfc_enqueue(h, c, r)) {
 		h->count.overflow++;
-		return true;
+		return false;
 	}
 	store_relaxed(&c->need_flush, 1);
 	full_fence();
-	if (load_relaxed(&c->loaded_asid) == r->asid)
+	return true;
+}
+
+static bool rfc_needs_interrupt(struct hart *h, unsigned int target, const struct range *r)
+{
+	if (rfc_loaded(target, r) || !rfc_defer(h, target, r) || rfc_loaded(target, r))
 		return true;
 	h->count.deferred++;
 	return false;
 }
 
-static void rfc_shootdown(struct hart *h, struct mm *mm, const struct range *r)
+void rfc_ask(struct hart *h, unsigned long mask, const struct range *r)
 {
-	unsigned long mask;
 	unsigned int i;
 
-	full_fence();
-	local_flush(h, r);
-	if (r->kind == KIND_GLOBAL) {
-		ipi_fence(h, load_acquire(&online_mask), r);
-		return;
-	}
-	mask = load_acquire(&mm->set[0]) & ~(1UL << h->id);
+	mask &= ~(1UL << h->id);
 	for (i = 0; i < nr_harts; i++)
-		if (((mask >> i) & 1) && !rfc_needs_interrupt(h, &cpus[i], r))
+		if (((mask >> i) & 1) && !rfc_needs_interrupt(h, i, r))
 			mask &= ~(1UL << i);
 	ipi_fence(h, mask, r);
+}
+
+static void rfc_shootdown(struct hart *h, struct mm *mm, const struct range *r)
+{
+	full_fence();
+	local_flush(h, r);
+	if (r->kind == KIND_GLOBAL)
+		ipi_fence(h, load_acquire(&online_mask), r);
+	else
+		rfc_ask(h, load_acquire(&mm->set[0]), r);
 }
 
 static void rfc_interrupt(struct hart *h)
