@@ -179,6 +179,7 @@ void supervisor(unsigned long hart)
 	for (unsigned int i = 0; !CROSS && !asleep && i < 20000000; i++)
 		;
 	if (WITH == WITH_RESET && *BEEN) {
+		*(volatile uint64_t *)&root[2] = 0;
 		for (unsigned int i = 0; i < 1000; i++) {
 			(void)*BEEN;
 			spin(200);
