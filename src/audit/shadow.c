@@ -710,12 +710,7 @@ void shadow_access_slow(struct shadow *s, unsigned int hart, uint64_t va, unsign
 		h->n.bare++;
 		return;
 	}
-	if (!(kind & SHADOW_STORE))
-		h->n.loads++;
-	else if (kind & SHADOW_LOAD)
-		h->n.atomics++;
-	else
-		h->n.stores++;
+	shadow_count(h, kind);
 	access_page(s, hart, va, kind, pc);
 	if (last >> 12 != va >> 12)
 		access_page(s, hart, last & ~4095ULL, kind, pc);

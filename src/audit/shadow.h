@@ -240,6 +240,16 @@ static inline bool shadow_is_table(const struct shadow *s, uint64_t frame)
 	       atomic_load_explicit(&s->mark[frame - s->frame0], memory_order_relaxed);
 }
 
+static inline void shadow_count(struct shadow_hart *h, unsigned int kind)
+{
+	if (!(kind & SHADOW_STORE))
+		h->n.loads++;
+	else if (kind & SHADOW_LOAD)
+		h->n.atomics++;
+	else
+		h->n.stores++;
+}
+
 /* An access that was translated and done; a store's bytes are in memory already. */
 static inline void shadow_access(struct shadow *s, unsigned int hart, uint64_t va,
 				 unsigned int size, unsigned int kind, uint64_t pc)
@@ -260,12 +270,7 @@ static inline void shadow_access(struct shadow *s, unsigned int hart, uint64_t v
 		shadow_access_slow(s, hart, va, size, kind, pc);
 		return;
 	}
-	if (!(kind & SHADOW_STORE))
-		h->n.loads++;
-	else if (kind & SHADOW_LOAD)
-		h->n.atomics++;
-	else
-		h->n.stores++;
+	shadow_count(h, kind);
 	if (kind & SHADOW_STORE && shadow_is_table(s, line->frame))
 		shadow_table_store(s, hart, line->frame << 12 | (va & 4095), size, pc);
 	if (h->tlb && h->last != line)

@@ -146,14 +146,22 @@ static inline struct shadow_counts sum(unsigned int hart)
 	return s->hart[hart].n;
 }
 
-/* VA is cached on hart 1 under ASID 5 with frame 0, and moves to frame 1. */
-static inline uint64_t moved(void)
+/* VA is cached on hart 1 under ASID 5 with frame 0. */
+static inline uint64_t cached(uint64_t flags)
 {
 	uint64_t root = table();
 
-	map(root, VA, FRAME(0), RW);
+	map(root, VA, FRAME(0), flags);
 	load_satp(1, root, 5);
 	use(1, VA, LOAD);
+	return root;
+}
+
+/* The same, and it moves to frame 1. */
+static inline uint64_t moved(void)
+{
+	uint64_t root = cached(RW);
+
 	use(1, VA, STORE);
 	cr_expect_eq(found, 0);
 	set(0, slot_at(root, VA, 0), leaf(FRAME(1), RW));

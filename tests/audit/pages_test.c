@@ -190,11 +190,8 @@ Test(pages, a_permission_lost)
 
 Test(pages, reading_lost_where_execution_is_left)
 {
-	uint64_t root = table();
+	uint64_t root = cached(RO | PTE_X);
 
-	map(root, VA, FRAME(0), RO | PTE_X);
-	load_satp(1, root, 5);
-	use(1, VA, LOAD);
 	set(0, slot_at(root, VA, 0), leaf(FRAME(0), (RO | PTE_X) & ~PTE_R));
 	later();
 	/* With MXR it is allowed, by the tables as well. */
@@ -246,33 +243,24 @@ Test(pages, what_user_mode_may_see_now_was_never_cached_for_it)
 
 Test(pages, what_user_mode_may_not_see_any_more)
 {
-	uint64_t root = table();
+	uint64_t root = cached(RW);
 
-	map(root, VA, FRAME(0), RW);
-	load_satp(1, root, 5);
-	use(1, VA, LOAD);
 	set(0, slot_at(root, VA, 0), leaf(FRAME(0), KRW));
 	expect_stale(SHADOW_PERMISSION);
 }
 
 Test(pages, a_permission_gained_needs_no_fence)
 {
-	uint64_t root = table();
+	uint64_t root = cached(RO);
 
-	map(root, VA, FRAME(0), RO);
-	load_satp(1, root, 5);
-	use(1, VA, LOAD);
 	set(0, slot_at(root, VA, 0), leaf(FRAME(0), RW));
 	expect_clean();
 }
 
 Test(pages, a_permission_gained_is_cached_and_may_be_lost)
 {
-	uint64_t root = table();
+	uint64_t root = cached(RO);
 
-	map(root, VA, FRAME(0), RO);
-	load_satp(1, root, 5);
-	use(1, VA, LOAD);
 	set(0, slot_at(root, VA, 0), leaf(FRAME(0), RW));
 	use(1, VA, STORE);
 	set(0, slot_at(root, VA, 0), leaf(FRAME(0), RO));
@@ -284,11 +272,8 @@ Test(pages, a_permission_gained_is_cached_and_may_be_lost)
 
 Test(pages, read_only_and_moved)
 {
-	uint64_t root = table();
+	uint64_t root = cached(RO);
 
-	map(root, VA, FRAME(0), RO);
-	load_satp(1, root, 5);
-	use(1, VA, LOAD);
 	set(0, slot_at(root, VA, 0), leaf(FRAME(1), RW));
 	later();
 	/* A store asks the tables, or faults; a load reads the old page. */
@@ -343,11 +328,7 @@ Test(pages, a_fault_that_a_tlb_would_not_have_taken)
 
 Test(pages, a_fault_that_somebody_has_mended_meanwhile)
 {
-	uint64_t root = table();
-
-	map(root, VA, FRAME(0), RW);
-	load_satp(1, root, 5);
-	use(1, VA, LOAD);
+	cached(RW);
 	shadow_fault(s, 1, VA, LOAD, PC);
 	later();
 	shadow_fault(s, 1, VA, LOAD, PC);
