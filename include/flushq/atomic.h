@@ -33,12 +33,18 @@ typedef uint32_t flushq_atomic_u32;
 typedef unsigned long flushq_atomic_ulong;
 
 #define flushq_load_relaxed(p) __atomic_load_n((p), __ATOMIC_RELAXED)
-#define flushq_load_acquire(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
 #if defined(__riscv) && !defined(__clang__)
 /* gcc before 14 makes an amoswap of every atomic store, and widens every fence to I/O. */
 #define flushq_store_relaxed(p, v) ((void)(*(volatile __typeof__(*(p)) *)(p) = (v)))
 #define flushq_store_release(p, v) (flushq_fence_release(), flushq_store_relaxed(p, v))
+#define flushq_load_acquire(p)                                                                     \
+	__extension__({                                                                            \
+		__typeof__(*(p)) flushq_loaded = flushq_load_relaxed(p);                           \
+		flushq_fence_acquire();                                                            \
+		flushq_loaded;                                                                     \
+	})
 #else
+#define flushq_load_acquire(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
 #define flushq_store_relaxed(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
 #define flushq_store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 #endif
@@ -54,6 +60,7 @@ typedef unsigned long flushq_atomic_ulong;
 #define flushq_swap_acq_rel(p, v) __atomic_exchange_n((p), (v), __ATOMIC_ACQ_REL)
 
 #define flushq_or_relaxed(p, v) ((void)__atomic_fetch_or((p), (v), __ATOMIC_RELAXED))
+#define flushq_and_release(p, v) ((void)__atomic_fetch_and((p), (v), __ATOMIC_RELEASE))
 
 #if defined(__riscv) && !defined(__clang__)
 static inline void flushq_fence_full(void)
@@ -78,8 +85,9 @@ static inline void flushq_fence_release(void)
 /* Orders every earlier access before every later store. */
 #define flushq_fence_release() __atomic_thread_fence(__ATOMIC_RELEASE)
 #endif
-/* Orders accesses against interrupts on this CPU alone: no instruction. */
-#define flushq_fence_interrupt() __atomic_signal_fence(__ATOMIC_SEQ_CST)
+/* Orders accesses against interrupts on this CPU alone: no instruction. (clang makes a full fence of
+ * the builtin on RISC-V.) */
+#define flushq_fence_interrupt() __asm__ __volatile__("" ::: "memory")
 
 #endif /* FLUSHQ_ATOMIC_H */
 #endif

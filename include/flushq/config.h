@@ -20,6 +20,17 @@
 #define FLUSHQ_QUEUE_SLOTS 64
 #endif
 
+/* Requests an address space's log holds: a power of two, 1 to 32768, and a sixteenth of the positions
+ * at most. 16 bytes each on a 64-bit machine. A CPU away for more than these flushes the whole ASID.
+ */
+#ifndef FLUSHQ_LOG_SLOTS
+#if defined(FLUSHQ_POSITION_BITS) && FLUSHQ_POSITION_BITS == 8
+#define FLUSHQ_LOG_SLOTS 16
+#else
+#define FLUSHQ_LOG_SLOTS 32
+#endif
+#endif
+
 /* log2 of the smallest page, in bytes: 6 to 16. The low bits of a page's address hold a request's
  * page count. */
 #ifndef FLUSHQ_PAGE_SHIFT
@@ -37,9 +48,27 @@
 #define FLUSHQ_PAGES_MAX 64
 #endif
 
+/* Most bits of an ASID that asid.h hands out: 1 to 16. Sizes two maps of a bit for each. */
+#ifndef FLUSHQ_ASID_BITS
+#define FLUSHQ_ASID_BITS 16
+#endif
+
 /* Bytes in a cache line: a power of two. Two CPUs never write the same line by accident. */
 #ifndef FLUSHQ_CACHE_LINE
 #define FLUSHQ_CACHE_LINE 64
+#endif
+
+/* Address spaces whose translations a CPU may keep at once: 3 to 32. One more, and the one that ran
+ * longest ago is flushed and the CPU leaves its set; flushq_limit_resident() sets a lower limit at
+ * run time. */
+#ifndef FLUSHQ_RESIDENT
+#define FLUSHQ_RESIDENT 16
+#endif
+
+/* Ranges that a CPU remembers for the address spaces it has parked: 1 to 255. Past that, whole ASIDs
+ * are flushed. 16 bytes each on a 64-bit machine. */
+#ifndef FLUSHQ_OWED
+#define FLUSHQ_OWED 64
 #endif
 
 /* Width of queue positions in bits: 8, 16 or 32. Any width is safe; 8 lets a test cross the wrap.
@@ -72,12 +101,19 @@
 FLUSHQ_STATIC_ASSERT((FLUSHQ_NR_CPUS) >= 1, "FLUSHQ_NR_CPUS must be at least 1");
 FLUSHQ_STATIC_ASSERT(FLUSHQ_PRIV_POWER_OF_2(FLUSHQ_QUEUE_SLOTS) && (FLUSHQ_QUEUE_SLOTS) <= 32768,
 		     "FLUSHQ_QUEUE_SLOTS must be a power of two from 1 to 32768");
+FLUSHQ_STATIC_ASSERT(FLUSHQ_PRIV_POWER_OF_2(FLUSHQ_LOG_SLOTS) && (FLUSHQ_LOG_SLOTS) <= 32768,
+		     "FLUSHQ_LOG_SLOTS must be a power of two from 1 to 32768");
 FLUSHQ_STATIC_ASSERT((FLUSHQ_PAGE_SHIFT) >= 6 && (FLUSHQ_PAGE_SHIFT) <= 16,
 		     "FLUSHQ_PAGE_SHIFT must be 6 to 16");
 FLUSHQ_STATIC_ASSERT((FLUSHQ_PAGES_MAX) >= 1 && (FLUSHQ_PAGES_MAX) < (1 << (FLUSHQ_PAGE_SHIFT)),
 		     "FLUSHQ_PAGES_MAX must be from 1 to one less than the page size in bytes");
+FLUSHQ_STATIC_ASSERT((FLUSHQ_ASID_BITS) >= 1 && (FLUSHQ_ASID_BITS) <= 16,
+		     "FLUSHQ_ASID_BITS must be 1 to 16");
 FLUSHQ_STATIC_ASSERT(FLUSHQ_PRIV_POWER_OF_2(FLUSHQ_CACHE_LINE) && (FLUSHQ_CACHE_LINE) >= 16,
 		     "FLUSHQ_CACHE_LINE must be a power of two, at least 16");
+FLUSHQ_STATIC_ASSERT((FLUSHQ_RESIDENT) >= 3 && (FLUSHQ_RESIDENT) <= 32,
+		     "FLUSHQ_RESIDENT must be 3 to 32");
+FLUSHQ_STATIC_ASSERT((FLUSHQ_OWED) >= 1 && (FLUSHQ_OWED) <= 255, "FLUSHQ_OWED must be 1 to 255");
 FLUSHQ_STATIC_ASSERT((FLUSHQ_POSITION_BITS) == 8 || (FLUSHQ_POSITION_BITS) == 16 ||
 			     (FLUSHQ_POSITION_BITS) == 32,
 		     "FLUSHQ_POSITION_BITS must be 8, 16 or 32");
@@ -87,5 +123,9 @@ FLUSHQ_STATIC_ASSERT((FLUSHQ_COUNTERS) == 0 || (FLUSHQ_COUNTERS) == 1,
 FLUSHQ_STATIC_ASSERT(
 	(FLUSHQ_QUEUE_SLOTS) <= (1u << ((FLUSHQ_POSITION_BITS)-2)),
 	"FLUSHQ_POSITION_BITS is too narrow for FLUSHQ_QUEUE_SLOTS: at least four laps must fit");
+/* Sixteen laps: log.h says how far a reader lags before it is told. */
+FLUSHQ_STATIC_ASSERT(
+	(FLUSHQ_LOG_SLOTS) <= (1u << ((FLUSHQ_POSITION_BITS)-4)),
+	"FLUSHQ_POSITION_BITS is too narrow for FLUSHQ_LOG_SLOTS: at least sixteen laps must fit");
 
 #endif

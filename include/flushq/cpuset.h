@@ -32,6 +32,12 @@ static inline bool flushq_cpuset_add(flushq_atomic_ulong *set, unsigned int cpu)
 	return true;
 }
 
+/* Takes `cpu` out. Release (S9): what it did as a member comes before. */
+static inline void flushq_cpuset_remove(flushq_atomic_ulong *set, unsigned int cpu)
+{
+	flushq_and_release(&set[cpu / FLUSHQ_CPUSET_BITS], ~flushq_cpuset_bit(cpu));
+}
+
 /* Takes the lowest CPU out of the private word `*bits`, which must not be 0; returns its number
  * within the word. */
 static inline unsigned int flushq_cpuset_pop(unsigned long *bits)

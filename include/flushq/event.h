@@ -14,6 +14,9 @@ enum flushq_event {
 	FLUSHQ_DEFERRED, /* CPUs left to pay at their next switch */
 	FLUSHQ_COVERED, /* requests that found no room, but the mark covered them */
 	FLUSHQ_OVERFLOWS, /* requests that found no room and set the mark */
+	FLUSHQ_LOG_APPENDS, /* requests that went to an address space's log, whatever the number of CPUs */
+	FLUSHQ_LOG_BLOCKED, /* of its requests, those that went to the queues instead */
+	FLUSHQ_TICKETS, /* shootdowns that interrupted nobody, but had to wait for somebody */
 	/* as owner */
 	FLUSHQ_DRAINS,
 	FLUSHQ_ESCALATIONS, /* drains that met requests behind an unpublished one: everything was
@@ -21,6 +24,11 @@ enum flushq_event {
 	FLUSHQ_FLUSHED_PAGES, /* flushes of one page */
 	FLUSHQ_FLUSHED_ASIDS, /* flushes of one ASID */
 	FLUSHQ_FLUSHED_ALL, /* flushes of everything */
+	FLUSHQ_LOG_REPLAYS, /* requests found in a log */
+	FLUSHQ_LOG_OVERTAKEN, /* logs that had moved on too far: an ASID flush */
+	FLUSHQ_JOINED, /* address spaces switched to of which nothing was held: each an ASID flush */
+	FLUSHQ_LEFT, /* sets left: what this CPU held is flushed, nobody need ask it any more */
+	FLUSHQ_AGED, /* flushed because too many others ran since */
 	FLUSHQ_NR_EVENTS
 };
 

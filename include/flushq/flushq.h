@@ -4,7 +4,9 @@
 #ifndef FLUSHQ_FLUSHQ_H
 #define FLUSHQ_FLUSHQ_H
 
+#include "mm.h"
 #include "shootdown.h"
+#include "ticket.h"
 #include "version.h"
 
 #endif

@@ -13,10 +13,13 @@
 
 #define SPACES (SOFTTLB_SPACES + 1)
 #define FRAMES_PER_CPU 96
-#define TABLES_PER_CPU 12
+#define TABLES_PER_CPU 16
 #define FRAMES (SOFTTLB_CPUS * FRAMES_PER_CPU)
 #define TABLES (SOFTTLB_CPUS * TABLES_PER_CPU)
 #define FINDINGS_PRINTED 8
+/* What a TLB's entries are tagged with: tag 0 is the kernel's, the others are ASIDs as they come. */
+#define TAGS 256
+#define TAG_KERNEL 0
 
 /* A page-table entry: present, writable, the frame or table, and a version that only grows. */
 #define PTE_PRESENT 1ull
@@ -55,13 +58,21 @@ struct space {
 	_Atomic uint64_t root[SOFTTLB_ROOTS];
 	/* A table was unlinked here, and its shootdown has yet to return: no new one till then. */
 	atomic_bool freeing[SOFTTLB_ROOTS];
+	_Atomic uint64_t root_freed; /* how often */
 	_Atomic uint64_t retired[SOFTTLB_PAGES];
 	flushq_atomic_ulong set[FLUSHQ_CPUSET_WORDS(FLUSHQ_NR_CPUS)];
+};
+
+/* Entries know whose they are; the hardware would not. */
+struct leaf {
+	uint64_t pte; /* 0: none */
+	unsigned int space;
 };
 
 struct non_leaf {
 	uint64_t pte; /* 0: none */
 	uint64_t freed; /* the table's count when the entry was read */
+	unsigned int space;
 };
 
 struct cpu {
@@ -74,9 +85,17 @@ struct cpu {
 	/* Low call: interrupts asked for and answered. */
 	_Atomic unsigned long asked, answered;
 
-	unsigned int reg;
-	uint64_t leaf[SPACES][SOFTTLB_PAGES];
-	struct non_leaf non_leaf[SPACES][SOFTTLB_ROOTS];
+	atomic_bool off;
+	bool bare; /* no translation, no walks */
+	/* The register: a space, its root page as of then, and an ASID. */
+	unsigned int reg, reg_tag;
+	uint64_t reg_root;
+	flushq_asid reg_asid;
+	unsigned int nr_tags; /* TAG_KERNEL among them */
+	uint8_t tag_of[FLUSHQ_ASID_MAX + 1]; /* 0: none yet */
+	bool cached[TAGS]; /* there may be entries */
+	struct leaf leaf[TAGS][SOFTTLB_PAGES];
+	struct non_leaf non_leaf[TAGS][SOFTTLB_ROOTS];
 
 	uint64_t random, random_irq;
 	unsigned int nr_frames, nr_tables;
@@ -95,10 +114,6 @@ static _Atomic unsigned long interrupts;
 static _Atomic unsigned int finished;
 static pthread_barrier_t all_started;
 static _Thread_local struct cpu *self;
-
-/* The ends of the 16 bits, and neighbours. */
-static const flushq_asid asids[SPACES] = { 0, 0xffff, 1, 2, 0x8000, 0x7fff, 0x00ff, 0xff00, 0 };
-_Static_assert(SOFTTLB_SPACES == 8, "an ASID for each space");
 
 static void deliver(struct cpu *c);
 
@@ -127,7 +142,10 @@ unsigned int softtlb_random(unsigned int below)
 
 flushq_asid softtlb_asid(unsigned int space)
 {
-	return asids[space];
+	/* The ends of the 16 bits, and neighbours. */
+	static const flushq_asid first[] = { 0, 0xffff, 1, 2, 0x8000, 0x7fff, 0x00ff, 0xff00 };
+
+	return space < 8 ? first[space] : 0x100 + space;
 }
 
 flushq_atomic_ulong *softtlb_set(unsigned int space)
@@ -156,6 +174,7 @@ static void found(struct cpu *c, enum softtlb_finding finding, unsigned int spac
 		"use of a retired translation",
 		"use of a reused frame",
 		"walk of a freed table",
+		"use of another space's translation",
 	};
 	unsigned long before = atomic_fetch_add(&findings[finding], 1);
 	char line[256];
@@ -164,30 +183,49 @@ static void found(struct cpu *c, enum softtlb_finding finding, unsigned int spac
 	if (before >= FINDINGS_PRINTED)
 		return;
 	n = snprintf(line, sizeof(line),
-		     "softtlb: CPU %u: %s: space %u (ASID %u) page %u, had version %llu, "
+		     "softtlb: CPU %u: %s: space %u (ASID %u in the register) page %u, had %llu, "
 		     "now %llu; seed %lu\n",
-		     c->id, what[finding], space, asids[space], page, (unsigned long long)had,
+		     c->id, what[finding], space, c->reg_asid, page, (unsigned long long)had,
 		     (unsigned long long)limit, config.seed);
 	if (write(STDERR_FILENO, line, (size_t)n) < 0)
 		return;
 }
 
-/* Caches and returns the leaf entry of `page`, or 0. Within an instruction. */
-static uint64_t walk(struct cpu *c, unsigned int space, unsigned int page)
+/* Makes sure of the non-leaf entry for `page`: false if there is none. */
+static bool walk_root(struct cpu *c, unsigned int tag, unsigned int space, unsigned int page)
 {
-	struct non_leaf *nl = &c->non_leaf[space][page / SOFTTLB_LEAVES];
+	struct non_leaf *nl = &c->non_leaf[tag][page / SOFTTLB_LEAVES];
+	uint64_t pte, freed;
+
+	if (nl->pte)
+		return true;
+	pte = atomic_load_explicit(&spaces[space].root[page / SOFTTLB_LEAVES],
+				   memory_order_acquire);
+	/* After the read: as below. */
+	freed = atomic_load_explicit(&spaces[space].root_freed, memory_order_acquire);
+	if (space != SOFTTLB_KERNEL && freed != c->reg_root) {
+		found(c, SOFTTLB_FREED_TABLE, space, page, c->reg_root, freed);
+		return false;
+	}
+	if (!(pte & PTE_PRESENT))
+		return false;
+	/* The version of a root entry is the freed count of its table. */
+	nl->pte = pte;
+	nl->freed = pte >> PTE_VERSION_SHIFT;
+	nl->space = space;
+	c->cached[tag] = true;
+	return true;
+}
+
+/* Caches the leaf entry of `page`, if there is one. Within an instruction. */
+static void walk(struct cpu *c, unsigned int tag, unsigned int space, unsigned int page)
+{
+	struct non_leaf *nl = &c->non_leaf[tag][page / SOFTTLB_LEAVES];
 	struct table *table;
 	uint64_t pte, freed;
 
-	if (!nl->pte) {
-		pte = atomic_load_explicit(&spaces[space].root[page / SOFTTLB_LEAVES],
-					   memory_order_acquire);
-		if (!(pte & PTE_PRESENT))
-			return 0;
-		/* The version of a root entry is the freed count of its table. */
-		nl->pte = pte;
-		nl->freed = pte >> PTE_VERSION_SHIFT;
-	}
+	if (!walk_root(c, tag, space, page))
+		return;
 	table = &tables[nl->pte >> PTE_TARGET_SHIFT & PTE_TARGET_MASK];
 	pte = atomic_load_explicit(&table->pte[page % SOFTTLB_LEAVES], memory_order_acquire);
 	/* After the read: no shootdown may return while the walk that it concerns goes on. */
@@ -195,33 +233,37 @@ static uint64_t walk(struct cpu *c, unsigned int space, unsigned int page)
 	if (freed != nl->freed)
 		found(c, SOFTTLB_FREED_TABLE, space, page, nl->freed, freed);
 	if (!(pte & PTE_PRESENT))
-		return 0;
-	c->leaf[space][page] = pte;
-	return pte;
+		return;
+	c->leaf[tag][page].pte = pte;
+	c->leaf[tag][page].space = nl->space;
+	c->cached[tag] = true;
+}
+
+/* A walk that nobody asked for. */
+static void walk_unasked(struct cpu *c, unsigned int space, unsigned int page)
+{
+	unsigned int tag = space == SOFTTLB_KERNEL ? TAG_KERNEL : c->reg_tag;
+
+	instruction_begin(c);
+	if (!c->bare && !c->leaf[tag][page].pte)
+		walk(c, tag, space, page);
+	instruction_end(c);
 }
 
 static void speculate(struct cpu *c)
 {
-	unsigned int space, page;
+	unsigned int space;
 
 	if (!config.speculate || c->in_instruction || softtlb_random(config.speculate))
 		return;
 	space = c->reg == SOFTTLB_NONE || softtlb_random(4) == 0 ? SOFTTLB_KERNEL : c->reg;
-	page = softtlb_random(SOFTTLB_PAGES);
-	instruction_begin(c);
-	if (!c->leaf[space][page])
-		walk(c, space, page);
-	instruction_end(c);
+	walk_unasked(c, space, softtlb_random(SOFTTLB_PAGES));
 }
 
 void softtlb_walk_ahead(unsigned int page)
 {
-	struct cpu *c = self;
-
-	instruction_begin(c);
-	if (c->reg != SOFTTLB_NONE && !c->leaf[c->reg][page])
-		walk(c, c->reg, page);
-	instruction_end(c);
+	if (self->reg != SOFTTLB_NONE)
+		walk_unasked(self, self->reg, page);
 }
 
 void softtlb_speculate(void)
@@ -229,27 +271,40 @@ void softtlb_speculate(void)
 	speculate(self);
 }
 
-static bool use(struct cpu *c, unsigned int space, unsigned int page, bool write)
+static bool use(struct cpu *c, unsigned int tag, unsigned int space, unsigned int page, bool write)
 {
-	struct space *s = &spaces[space];
-	uint64_t retired, pte, version, tag, whose;
-	bool done = false;
+	struct leaf *leaf = &c->leaf[tag][page];
+	uint64_t retired, pte, version, tag_now, whose;
 
-	instruction_begin(c);
-	retired = atomic_load_explicit(&s->retired[page], memory_order_acquire);
-	pte = c->leaf[space][page];
-	if (!pte)
-		pte = walk(c, space, page);
-	if (pte && (pte & PTE_WRITE || !write)) {
-		version = pte >> PTE_VERSION_SHIFT;
-		whose = (uint64_t)space << TAG_SPACE_SHIFT | (uint64_t)page << TAG_PAGE_SHIFT;
-		if (version <= retired)
-			found(c, SOFTTLB_RETIRED, space, page, version, retired);
-		tag = frame_read(&frames[pte >> PTE_TARGET_SHIFT & PTE_TARGET_MASK]);
-		if ((tag & ~TAG_VERSION_MASK) != whose || (tag & TAG_VERSION_MASK) > version)
-			found(c, SOFTTLB_REUSED, space, page, version, tag & TAG_VERSION_MASK);
-		done = true;
+	/* Before the translation is looked for. */
+	retired = atomic_load_explicit(&spaces[space].retired[page], memory_order_acquire);
+	if (!leaf->pte)
+		walk(c, tag, space, page);
+	pte = leaf->pte;
+	if (!pte || (write && !(pte & PTE_WRITE)))
+		return false;
+	if (leaf->space != space) {
+		found(c, SOFTTLB_FOREIGN, space, page, leaf->space, space);
+		return true;
 	}
+	version = pte >> PTE_VERSION_SHIFT;
+	whose = (uint64_t)space << TAG_SPACE_SHIFT | (uint64_t)page << TAG_PAGE_SHIFT;
+	if (version <= retired)
+		found(c, SOFTTLB_RETIRED, space, page, version, retired);
+	tag_now = frame_read(&frames[pte >> PTE_TARGET_SHIFT & PTE_TARGET_MASK]);
+	if ((tag_now & ~TAG_VERSION_MASK) != whose || (tag_now & TAG_VERSION_MASK) > version)
+		found(c, SOFTTLB_REUSED, space, page, version, tag_now & TAG_VERSION_MASK);
+	return true;
+}
+
+static bool use_once(struct cpu *c, unsigned int tag, unsigned int space, unsigned int page,
+		     bool write)
+{
+	bool done;
+
+	speculate(c);
+	instruction_begin(c);
+	done = !c->bare && use(c, tag, space, page, write);
 	instruction_end(c);
 	return done;
 }
@@ -258,24 +313,64 @@ bool softtlb_use(unsigned int page, bool write)
 {
 	struct cpu *c = self;
 
-	speculate(c);
-	return c->reg != SOFTTLB_NONE && use(c, c->reg, page, write);
+	return c->reg != SOFTTLB_NONE && use_once(c, c->reg_tag, c->reg, page, write);
 }
 
 bool softtlb_use_kernel(unsigned int page, bool write)
 {
-	speculate(self);
-	return use(self, SOFTTLB_KERNEL, page, write);
+	return use_once(self, TAG_KERNEL, SOFTTLB_KERNEL, page, write);
 }
 
-void softtlb_write_register(unsigned int space)
+static unsigned int tag_for(struct cpu *c, flushq_asid asid)
+{
+	if (c->tag_of[asid] == 0) {
+		if (c->nr_tags == TAGS) {
+			fprintf(stderr, "softtlb: more than %d ASIDs\n", TAGS - 1);
+			exit(2);
+		}
+		c->tag_of[asid] = (uint8_t)c->nr_tags++;
+	}
+	return c->tag_of[asid];
+}
+
+void softtlb_write_register_asid(unsigned int space, flushq_asid asid)
 {
 	struct cpu *c = self;
 	unsigned int i;
 
+	/* One instruction. */
+	instruction_begin(c);
+	c->bare = false;
 	c->reg = space;
+	if (space != SOFTTLB_NONE) {
+		c->reg_tag = tag_for(c, asid & FLUSHQ_ASID_MAX);
+		c->reg_asid = asid & FLUSHQ_ASID_MAX;
+		c->reg_root = atomic_load_explicit(&spaces[space].root_freed, memory_order_relaxed);
+	}
+	instruction_end(c);
 	for (i = 0; i < 4; i++)
 		speculate(c);
+}
+
+void softtlb_write_register(unsigned int space)
+{
+	softtlb_write_register_asid(space, space == SOFTTLB_NONE ? 0 : softtlb_asid(space));
+}
+
+void softtlb_power_off(void)
+{
+	struct cpu *c = self;
+
+	instruction_begin(c);
+	c->reg = SOFTTLB_NONE;
+	c->bare = true;
+	atomic_store_explicit(&c->off, true, memory_order_release);
+	instruction_end(c);
+}
+
+void softtlb_power_on(void)
+{
+	atomic_store_explicit(&self->off, false, memory_order_release);
 }
 
 /* Page tables. The lock is only ever tried: a signal may have interrupted its holder. */
@@ -297,7 +392,7 @@ static struct table *table_of(struct space *s, unsigned int page)
 	return root & PTE_PRESENT ? &tables[root >> PTE_TARGET_SHIFT & PTE_TARGET_MASK] : NULL;
 }
 
-/* The pools are the thread's alone: handlers give nothing back, and take nothing. */
+/* The pools are the CPU's, and used within instructions: interrupts may give back, NMIs never. */
 static uint64_t new_entry(struct space *s, uint64_t target, uint64_t flags)
 {
 	return ++s->version << PTE_VERSION_SHIFT | target << PTE_TARGET_SHIFT | flags | PTE_PRESENT;
@@ -329,10 +424,11 @@ bool softtlb_map(unsigned int space, unsigned int page, bool writable)
 	unsigned int frame;
 	uint64_t pte;
 
-	if (!c->nr_frames || !space_lock(s))
+	if (!space_lock(s))
 		return false;
-	table = table_of(s, page);
-	if (!table)
+	instruction_begin(c);
+	table = c->nr_frames ? table_of(s, page) : NULL;
+	if (!table && c->nr_frames)
 		table = table_add(c, s, page);
 	if (table &&
 	    !(atomic_load_explicit(&table->pte[page % SOFTTLB_LEAVES], memory_order_relaxed) &
@@ -346,6 +442,7 @@ bool softtlb_map(unsigned int space, unsigned int page, bool writable)
 				      memory_order_release);
 		done = true;
 	}
+	instruction_end(c);
 	space_unlock(s);
 	return done;
 }
@@ -357,10 +454,10 @@ static void change_begin(struct softtlb_change *change, unsigned int space, unsi
 	change->space = space;
 	change->page = page;
 	change->pages = pages;
-	change->range = flushq_range_make(asids[space], (unsigned long)page << FLUSHQ_PAGE_SHIFT,
-					  (unsigned long)pages << FLUSHQ_PAGE_SHIFT,
-					  1ul << FLUSHQ_PAGE_SHIFT,
-					  space == SOFTTLB_KERNEL ? FLUSHQ_GLOBAL : kind);
+	change->range = flushq_range_make(
+		softtlb_asid(space), (unsigned long)page << FLUSHQ_PAGE_SHIFT,
+		(unsigned long)pages << FLUSHQ_PAGE_SHIFT, 1ul << FLUSHQ_PAGE_SHIFT,
+		space == SOFTTLB_KERNEL ? FLUSHQ_GLOBAL : kind);
 }
 
 bool softtlb_protect(unsigned int space, unsigned int page, struct softtlb_change *change)
@@ -446,68 +543,129 @@ bool softtlb_free_table(unsigned int space, unsigned int page, struct softtlb_ch
 	return table != NULL;
 }
 
+static void raise_retired(_Atomic uint64_t *retired, uint64_t version)
+{
+	uint64_t old = atomic_load_explicit(retired, memory_order_relaxed);
+
+	while (old < version &&
+	       !atomic_compare_exchange_weak_explicit(retired, &old, version, memory_order_release,
+						      memory_order_relaxed))
+		;
+}
+
+static void give_frame(struct cpu *c, unsigned int frame)
+{
+	frame_write(&frames[frame], TAG_FREE);
+	c->frames[c->nr_frames++] = (uint16_t)frame;
+}
+
+static void give_table(struct cpu *c, struct table *table)
+{
+	unsigned int i;
+
+	for (i = 0; i < SOFTTLB_LEAVES; i++)
+		atomic_store_explicit(&table->pte[i], 0, memory_order_relaxed);
+	atomic_fetch_add_explicit(&table->freed, 1, memory_order_release);
+	c->tables[c->nr_tables++] = (uint16_t)(table - tables);
+}
+
 void softtlb_retire(const struct softtlb_change *change)
 {
 	struct space *s = &spaces[change->space];
 	struct cpu *c = self;
-	struct table *table;
 	unsigned int i;
 
-	for (i = 0; i < change->pages; i++) {
-		_Atomic uint64_t *retired = &s->retired[change->page + i];
-		uint64_t old = atomic_load_explicit(retired, memory_order_relaxed);
-
-		while (old < change->version - 1 &&
-		       !atomic_compare_exchange_weak_explicit(retired, &old, change->version - 1,
-							      memory_order_release,
-							      memory_order_relaxed))
-			;
-	}
-	for (i = 0; i < SOFTTLB_LEAVES && change->frame[i]; i++) {
-		frame_write(&frames[change->frame[i] - 1], TAG_FREE);
-		c->frames[c->nr_frames++] = (uint16_t)(change->frame[i] - 1);
-	}
-	if (change->table) {
-		table = &tables[change->table - 1];
-		for (i = 0; i < SOFTTLB_LEAVES; i++)
-			atomic_store_explicit(&table->pte[i], 0, memory_order_relaxed);
-		atomic_fetch_add_explicit(&table->freed, 1, memory_order_release);
-		c->tables[c->nr_tables++] = (uint16_t)(change->table - 1);
+	for (i = 0; i < change->pages; i++)
+		raise_retired(&s->retired[change->page + i], change->version - 1);
+	instruction_begin(c);
+	for (i = 0; i < SOFTTLB_LEAVES && change->frame[i]; i++)
+		give_frame(c, change->frame[i] - 1u);
+	if (change->table)
+		give_table(c, &tables[change->table - 1]);
+	instruction_end(c);
+	if (change->table)
 		atomic_store_explicit(&s->freeing[change->page / SOFTTLB_LEAVES], false,
 				      memory_order_release);
+}
+
+bool softtlb_free_space(unsigned int space)
+{
+	struct space *s = &spaces[space];
+	struct cpu *c = self;
+	struct table *table;
+	unsigned int i;
+	uint64_t pte;
+
+	if (!space_lock(s))
+		return false;
+	instruction_begin(c);
+	s->version++;
+	atomic_fetch_add_explicit(&s->root_freed, 1, memory_order_release);
+	for (i = 0; i < SOFTTLB_PAGES; i++) {
+		raise_retired(&s->retired[i], s->version - 1);
+		table = table_of(s, i);
+		if (!table)
+			continue;
+		pte = atomic_load_explicit(&table->pte[i % SOFTTLB_LEAVES], memory_order_relaxed);
+		if (pte & PTE_PRESENT)
+			give_frame(c, pte >> PTE_TARGET_SHIFT & PTE_TARGET_MASK);
+		if (i % SOFTTLB_LEAVES < SOFTTLB_LEAVES - 1)
+			continue;
+		atomic_store_explicit(&s->root[i / SOFTTLB_LEAVES], 0, memory_order_release);
+		give_table(c, table);
 	}
+	instruction_end(c);
+	space_unlock(s);
+	return true;
 }
 
 /* flushq's hooks. */
 
-static void flush_space(struct cpu *c, unsigned int space, const struct flushq_range *range)
+static void flush_tag(struct cpu *c, unsigned int tag, const struct flushq_range *range)
 {
 	unsigned long first = range->start >> FLUSHQ_PAGE_SHIFT;
 	unsigned long n = (unsigned long)range->pages << (range->shift - FLUSHQ_PAGE_SHIFT), i;
 
+	if (!c->cached[tag])
+		return;
 	if (range->pages == 0)
-		memset(c->leaf[space], 0, sizeof(c->leaf[space]));
+		memset(c->leaf[tag], 0, sizeof(c->leaf[tag]));
 	for (i = 0; i < n && first + i < SOFTTLB_PAGES; i++)
-		c->leaf[space][first + i] = 0;
+		c->leaf[tag][first + i].pte = 0;
 	if ((range->pages == 0 || range->kind == FLUSHQ_TABLES) &&
-	    !(config.broken & SOFTTLB_DROP_NON_LEAF))
-		memset(c->non_leaf[space], 0, sizeof(c->non_leaf[space]));
+	    !(config.broken & SOFTTLB_DROP_NON_LEAF)) {
+		memset(c->non_leaf[tag], 0, sizeof(c->non_leaf[tag]));
+		c->cached[tag] = range->pages != 0;
+	}
+}
+
+/* Whether the machine was broken, or is off: nothing is flushed then. */
+static bool loses_flush(struct cpu *c, const struct flushq_range *range)
+{
+	if (c->lose || atomic_load_explicit(&c->off, memory_order_relaxed))
+		return true;
+	if (config.broken & SOFTTLB_DROP_FLUSH && softtlb_random(8) == 0)
+		return true;
+	return config.broken & SOFTTLB_DROP_OTHERS && range->kind != FLUSHQ_GLOBAL &&
+	       !(c->reg != SOFTTLB_NONE && range->asid == c->reg_asid);
 }
 
 void flushq_host_flush(const struct flushq_range *range)
 {
 	struct cpu *c = self;
-	unsigned int space;
+	unsigned int tag;
 
 	speculate(c);
 	instruction_begin(c);
 	/* What the hardware's fence does: earlier accesses before later walks. */
 	atomic_thread_fence(memory_order_seq_cst);
-	if (!c->lose && !(config.broken & SOFTTLB_DROP_FLUSH && softtlb_random(8) == 0))
-		for (space = 0; space < SPACES; space++)
-			if (range->kind == FLUSHQ_GLOBAL ||
-			    (space != SOFTTLB_KERNEL && asids[space] == range->asid))
-				flush_space(c, space, range);
+	if (loses_flush(c, range))
+		;
+	else if (range->kind == FLUSHQ_GLOBAL)
+		for (tag = 0; tag < c->nr_tags; tag++)
+			flush_tag(c, tag, range);
+	else if (c->tag_of[range->asid])
+		flush_tag(c, c->tag_of[range->asid], range);
 	instruction_end(c);
 	speculate(c);
 }
@@ -576,6 +734,7 @@ void softtlb_interrupt_and_wait(const unsigned long *set, unsigned int words)
 	flushq_host_interrupt(set, words);
 	for (cpu = 0; cpu < config.cpus; cpu++)
 		while (flushq_cpuset_has(set, cpu) &&
+		       !atomic_load_explicit(&cpus[cpu].off, memory_order_acquire) &&
 		       atomic_load_explicit(&cpus[cpu].answered, memory_order_acquire) <
 			       ticket[cpu])
 			flushq_host_relax();
@@ -729,6 +888,7 @@ void softtlb_run(const struct softtlb_config *wanted, void (*main)(unsigned int 
 
 		c->id = i;
 		c->reg = SOFTTLB_NONE;
+		c->nr_tags = 1;
 		c->irqs_off = 1;
 		c->random = (config.seed + i + 1) * 0x9e3779b97f4a7c15ull | 1;
 		c->random_irq = c->random ^ 0x5555555555555555ull;

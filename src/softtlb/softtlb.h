@@ -13,9 +13,10 @@
  *                instructions.
  *   page tables  two levels in shared memory, atomic entries; SOFTTLB_SPACES user address spaces
  *                and one of the kernel, whose mappings are global.
- *   TLB          private to its CPU, tagged with the ASID, infinite: nothing is ever evicted and
- *                no entry replaced (SFENCE: an implementation may cache any number of entries, and
- *                keep them until a fence removes them; writing satp removes none, 10.1.11).
+ *   TLB          private to its CPU, tagged with the ASID's number alone, infinite: nothing is ever
+ *                evicted and no entry replaced (SFENCE: an implementation may cache any number of
+ *                entries, and keep them until a fence removes them; writing satp removes none,
+ *                10.1.11). Whose tables an entry came from is remembered only to notice its misuse.
  *   non-leaf     entries are cached too, and later walks start from them (SFENCE). A fence with an
  *                address removes leaf entries only; one for a whole ASID, or of kind TABLES,
  *                removes the non-leaf ones of that ASID; one for everything removes all. That is
@@ -26,6 +27,9 @@
  *                also where nothing uses it (10.3.2: implementations may read page tables
  *                speculatively): here at random around uses, interrupt masking, waits and flushes,
  *                right after the register is written, and when the register is lazy.
+ *   power        a CPU that was off has in its TLB what it had before, whatever was flushed meanwhile:
+ *                what a TLB holds after a reset is not specified. It neither translates nor walks
+ *                until its register is written.
  *   the host     links no new table where one was unlinked until that one's shootdown has returned:
  *                a leaf shootdown in the new one would leave the old one's non-leaf entries, through
  *                which the hardware may still find the old translations, and rightly
@@ -39,7 +43,8 @@
  *   SOFTTLB_RETIRED      a use began after softtlb_retire() had been called for a newer entry of
  *                        that page: its shootdown had returned, and still the old one was used
  *   SOFTTLB_REUSED       a use ended in a frame that is no longer this page's
- *   SOFTTLB_FREED_TABLE  a walk read a page-table page that was freed
+ *   SOFTTLB_FREED_TABLE  a walk read a page-table page that was freed, the root among them
+ *   SOFTTLB_FOREIGN      a use through an entry that came from another space's tables
  *
  * There is one machine per process: flushq's hooks have no argument to tell them apart. This file
  * needs FLUSHQ_ARCH_PORTABLE's hooks, and defines them.
@@ -50,20 +55,27 @@
 #include <flushq/flushq.h>
 
 #define SOFTTLB_CPUS 16
-#define SOFTTLB_SPACES 8
+#define SOFTTLB_SPACES 80
 #define SOFTTLB_KERNEL SOFTTLB_SPACES /* the kernel's space */
 #define SOFTTLB_NONE (~0u) /* nothing in the register */
 #define SOFTTLB_ROOTS 8
 #define SOFTTLB_LEAVES 16
 #define SOFTTLB_PAGES (SOFTTLB_ROOTS * SOFTTLB_LEAVES)
 
-enum softtlb_finding { SOFTTLB_RETIRED, SOFTTLB_REUSED, SOFTTLB_FREED_TABLE, SOFTTLB_NR_FINDINGS };
+enum softtlb_finding {
+	SOFTTLB_RETIRED,
+	SOFTTLB_REUSED,
+	SOFTTLB_FREED_TABLE,
+	SOFTTLB_FOREIGN,
+	SOFTTLB_NR_FINDINGS
+};
 
 /* Ways to break the machine, so that a test can prove that it would have noticed. */
 enum softtlb_break {
 	SOFTTLB_DROP_FLUSH = 1, /* one flush in eight does nothing */
 	SOFTTLB_DROP_NON_LEAF = 2, /* no flush removes non-leaf entries */
 	SOFTTLB_DROP_INTERRUPT = 4, /* an interrupt is answered, but drains nothing */
+	SOFTTLB_DROP_OTHERS = 8, /* no flush of an ASID that is not in the register */
 };
 
 struct softtlb_config {
@@ -92,6 +104,7 @@ void softtlb_run(const struct softtlb_config *config, void (*main)(unsigned int 
 /* These are called on a CPU. */
 unsigned int softtlb_self(void);
 unsigned int softtlb_random(unsigned int below);
+/* An ASID for hosts that never give one to another space. */
 flushq_asid softtlb_asid(unsigned int space);
 /* The CPUs that may hold translations of `space`. */
 flushq_atomic_ulong *softtlb_set(unsigned int space);
@@ -110,8 +123,18 @@ bool softtlb_free_table(unsigned int space, unsigned int page, struct softtlb_ch
 /* The shootdown has returned: frames and tables may be reused. */
 void softtlb_retire(const struct softtlb_change *change);
 
-/* Writes the page-table register: a space or SOFTTLB_NONE. */
+/*
+ * The space died: frees all its pages and tables, the root among them, without a shootdown. No CPU
+ * may have it in its register. It is then a new, empty space. False: another CPU is changing it.
+ */
+bool softtlb_free_space(unsigned int space);
+
+/* Writes the page-table register: a space or SOFTTLB_NONE; with softtlb_asid() or another ASID. */
 void softtlb_write_register(unsigned int space);
+void softtlb_write_register_asid(unsigned int space, flushq_asid asid);
+/* This CPU goes, with interrupts off, and comes back; then it writes its register. */
+void softtlb_power_off(void);
+void softtlb_power_on(void);
 /* One access through the register's space, or the kernel's; false: it faults. */
 bool softtlb_use(unsigned int page, bool write);
 bool softtlb_use_kernel(unsigned int page, bool write);

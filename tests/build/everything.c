@@ -18,6 +18,7 @@ void NAME(init)(struct flushq *fq, struct flushq_cpu *cpu, unsigned int nr);
 void NAME(init)(struct flushq *fq, struct flushq_cpu *cpu, unsigned int nr)
 {
 	flushq_init(fq, cpu, nr);
+	flushq_limit_resident(fq, 4);
 }
 
 unsigned int NAME(bits)(unsigned long word);
@@ -42,6 +43,8 @@ void NAME(owner)(struct flushq *fq, unsigned int self, flushq_asid asid, flushq_
 	flushq_leave_lazy(fq, self);
 	flushq_park(fq, self);
 	flushq_drain(fq, self);
+	flushq_tick(fq, self);
+	flushq_offline(fq, self);
 }
 
 /* The path whose instructions are counted. */
@@ -94,7 +97,90 @@ unsigned int NAME(cpuset)(flushq_atomic_ulong *set, unsigned int cpu)
 
 	if (flushq_cpuset_has(set, cpu))
 		flushq_cpuset_add(set, cpu + 1);
+	else
+		flushq_cpuset_remove(set, cpu + 1);
 	return flushq_cpuset_pop(&word);
+}
+
+unsigned int NAME(resident)(struct flushq_resident *res, flushq_asid asid, flushq_atomic_ulong *set,
+			    struct flushq_range *range);
+unsigned int NAME(resident)(struct flushq_resident *res, flushq_asid asid, flushq_atomic_ulong *set,
+			    struct flushq_range *range)
+{
+	unsigned int at = flushq_resident_find(res, asid, set);
+
+	if (at == FLUSHQ_NOWHERE && flushq_resident_of(res, asid) == 0)
+		at = flushq_resident_add(res, asid, set);
+	if (!flushq_resident_owe(res, range) && !flushq_resident_settle(res, asid, range))
+		return flushq_resident_count(res);
+	return flushq_resident_shares(res, at) ? at : flushq_resident_oldest(res);
+}
+
+unsigned int NAME(log)(struct flushq_log *log, unsigned int cpu, struct flushq_range *range);
+unsigned int NAME(log)(struct flushq_log *log, unsigned int cpu, struct flushq_range *range)
+{
+	flushq_pos seen = flushq_log_sync(log, cpu);
+	struct flushq_log_reader reader = flushq_log_begin(seen);
+
+	if (flushq_log_idle(log, cpu, seen) || !flushq_log_append(log, range))
+		return 0;
+	return (unsigned int)flushq_log_next(log, cpu, &reader, range);
+}
+
+unsigned int NAME(asid)(struct flushq_asids *asids, unsigned int self, flushq_atomic_ulong *id,
+			void (*rollover)(void *arg));
+unsigned int NAME(asid)(struct flushq_asids *asids, unsigned int self, flushq_atomic_ulong *id,
+			void (*rollover)(void *arg))
+{
+	unsigned long now;
+
+	flushq_asid_init(asids, 1, 16, rollover, asids);
+	now = flushq_asid_begin(asids, self, id);
+	if (!flushq_asid_current(asids, now))
+		now = flushq_asid_renew(asids, self, id);
+	flushq_asid_switched(asids, self);
+	if (flushq_asid_pin(asids, id))
+		flushq_asid_unpin(asids, id);
+	flushq_asid_parked(asids, self);
+	return flushq_asid_number(asids, now) + (unsigned int)flushq_asid_rollovers(asids);
+}
+
+bool NAME(ticket)(struct flushq *fq, unsigned int self, const flushq_atomic_ulong *set,
+		  const struct flushq_range *range, struct flushq_ticket *ticket);
+bool NAME(ticket)(struct flushq *fq, unsigned int self, const flushq_atomic_ulong *set,
+		  const struct flushq_range *range, struct flushq_ticket *ticket)
+{
+	if (flushq_ticket_take(fq, self, set, range, ticket))
+		return true;
+	flushq_ticket_wait(fq, self, ticket);
+	return flushq_ticket_done(fq, ticket);
+}
+
+unsigned long NAME(reclaim)(const struct flushq *fq, struct flushq_reclaim_list *list,
+			    struct flushq_reclaim *item);
+unsigned long NAME(reclaim)(const struct flushq *fq, struct flushq_reclaim_list *list,
+			    struct flushq_reclaim *item)
+{
+	flushq_reclaim_add(list, item);
+	return flushq_reclaim_run(fq, list);
+}
+
+bool NAME(mm)(struct flushq *fq, unsigned int self, struct flushq_asids *asids,
+	      struct flushq_mm *mm, struct flushq_log *log, struct flushq_ticket *ticket);
+bool NAME(mm)(struct flushq *fq, unsigned int self, struct flushq_asids *asids,
+	      struct flushq_mm *mm, struct flushq_log *log, struct flushq_ticket *ticket)
+{
+	unsigned long mask[FLUSHQ_CPUSET_WORDS(FLUSHQ_NR_CPUS)];
+	struct flushq_range range;
+
+	flushq_use_asids(fq, asids, 16);
+	flushq_mm_init(mm, log);
+	if (flushq_mm_switch_to(fq, self, mm) == 0)
+		return false;
+	range = flushq_mm_range(fq, mm, 0, 4096, 4096, FLUSHQ_LEAF);
+	if (flushq_mm_post(fq, self, mm, &range, mask))
+		flushq_mm_shootdown(fq, self, mm, &range);
+	return flushq_mm_ticket_take(fq, self, mm, &range, ticket) || flushq_mm_loaded(fq, mm);
 }
 
 int NAME(queue)(struct flushq_queue *queue, const struct flushq_range *range);

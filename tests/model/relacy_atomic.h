@@ -58,6 +58,12 @@ void set(word<T> *p, typename same<T>::type v, rl::memory_order order, rl::debug
 	(void)p->fetch_or(v, order, info);
 }
 
+template <typename T>
+void keep(word<T> *p, typename same<T>::type v, rl::memory_order order, rl::debug_info_param info)
+{
+	(void)p->fetch_and(v, order, info);
+}
+
 } // namespace model
 
 typedef model::word<flushq_pos> flushq_atomic_pos;
@@ -73,15 +79,21 @@ typedef model::word<unsigned long> flushq_atomic_ulong;
 #define flushq_swap_acquire(p, v) model::swap((p), (v), rl::mo_acquire, RL_INFO)
 #define flushq_swap_acq_rel(p, v) model::swap((p), (v), rl::mo_acq_rel, RL_INFO)
 #define flushq_or_relaxed(p, v) model::set((p), (v), rl::mo_relaxed, RL_INFO)
+#define flushq_and_release(p, v) model::keep((p), (v), rl::mo_release, RL_INFO)
 #define flushq_fence_full() rl::atomic_thread_fence(rl::mo_seq_cst, RL_INFO)
 #define flushq_fence_acquire() rl::atomic_thread_fence(rl::mo_acquire, RL_INFO)
 #define flushq_fence_release() rl::atomic_thread_fence(rl::mo_release, RL_INFO)
-#define flushq_fence_interrupt() ((void)0)
+/* Where an NMI may come. */
+#ifndef MODEL_INTERRUPT
+#define MODEL_INTERRUPT() ((void)0)
+#endif
+#define flushq_fence_interrupt() MODEL_INTERRUPT()
 
 /* Never in the headers: what tests/model/mutate puts there. */
 #define model_cas_relaxed(p, expected, v) model::cas((p), (expected), (v), rl::mo_relaxed, RL_INFO)
 #define model_swap_relaxed(p, v) model::swap((p), (v), rl::mo_relaxed, RL_INFO)
 #define model_swap_acquire(p, v) model::swap((p), (v), rl::mo_acquire, RL_INFO)
 #define model_swap_release(p, v) model::swap((p), (v), rl::mo_release, RL_INFO)
+#define model_and_relaxed(p, v) model::keep((p), (v), rl::mo_relaxed, RL_INFO)
 
 #endif

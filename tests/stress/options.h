@@ -38,6 +38,15 @@ static inline unsigned long option_random_seed(void)
 	       0xffffffful;
 }
 
+/* Seconds of a clock that only goes forward. */
+static inline double clock_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
 static inline void watchdog_bites(int signal)
 {
 	static const char message[] = "FAIL: watchdog: somebody waits for ever\n";

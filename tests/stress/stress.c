@@ -219,8 +219,12 @@ static void do_switch(unsigned int cpu, unsigned int space)
 	softtlb_lose_flushes(false);
 	if (opt.broken & BREAK_SWITCHED_EARLY) {
 		flushq_switched(&fq, cpu);
-		for (i = 0; i < 200; i++)
+		for (i = 0; i < 200; i++) {
 			softtlb_speculate();
+			/* Others need time to free a table. */
+			if (i % 16 == 0)
+				sched_yield();
+		}
 	}
 	softtlb_speculate();
 	softtlb_write_register(space);
@@ -366,11 +370,11 @@ static void cpu_main(unsigned int cpu)
 
 static void *timer_main(void *arg)
 {
-	unsigned long n;
+	double end = clock_now() + (double)opt.seconds;
 
 	(void)arg;
 	/* With --break, until the first finding. */
-	for (n = 0; n < opt.seconds * 100; n++) {
+	while (clock_now() < end) {
 		usleep(10000);
 		if (opt.early && softtlb_all_findings())
 			break;
@@ -429,7 +433,7 @@ static const struct argp_option options[] = {
 	{ "seed", 's', "N", 0, "of all random choices (default: a new one, printed)", 0 },
 	{ "seconds", 't', "S", 0, "how long to run (2)", 0 },
 	{ "cpus", 'c', "N", 0, "CPUs of the machine, 1 to 16 (4)", 0 },
-	{ "spaces", 'a', "N", 0, "address spaces, 1 to 8 (6)", 0 },
+	{ "spaces", 'a', "N", 0, "address spaces, 1 to 80 (6)", 0 },
 	{ "storm-us", 'u', "N", 0, "microseconds between interrupts from outside (100)", 0 },
 	{ "break", 'b', "WHAT", 0, "break the host, to see that it is noticed: exit status 1", 0 },
 	{ 0 },

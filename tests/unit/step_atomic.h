@@ -47,14 +47,14 @@ typedef unsigned long flushq_atomic_ulong;
 							     __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 #define flushq_swap_relaxed(p, v)                                                                  \
 	(step_at(STEP_RMW, (p)), __atomic_exchange_n((p), (v), __ATOMIC_RELAXED))
-#define flushq_swap_relaxed(p, v)                                                                  \
-	(step_at(STEP_RMW, (p)), __atomic_exchange_n((p), (v), __ATOMIC_RELAXED))
 #define flushq_swap_acquire(p, v)                                                                  \
 	(step_at(STEP_RMW, (p)), __atomic_exchange_n((p), (v), __ATOMIC_ACQUIRE))
 #define flushq_swap_acq_rel(p, v)                                                                  \
 	(step_at(STEP_RMW, (p)), __atomic_exchange_n((p), (v), __ATOMIC_ACQ_REL))
 #define flushq_or_relaxed(p, v)                                                                    \
 	(step_at(STEP_RMW, (p)), (void)__atomic_fetch_or((p), (v), __ATOMIC_RELAXED))
+#define flushq_and_release(p, v)                                                                   \
+	(step_at(STEP_RMW, (p)), (void)__atomic_fetch_and((p), (v), __ATOMIC_RELEASE))
 #define flushq_fence_full()                                                                        \
 	(step_at(STEP_FENCE_FULL, NULL), __atomic_thread_fence(__ATOMIC_SEQ_CST))
 #define flushq_fence_acquire()                                                                     \

@@ -187,10 +187,10 @@ static void act(unsigned int cpu)
 	fake.self = cpu;
 	busy[cpu] = true;
 	if (!online_now[cpu]) {
-		online_now[cpu] = true;
 		fake.irqs_off[cpu]++;
 		flushq_online(&fake.fq, cpu);
 		fake.irqs_off[cpu]--;
+		online_now[cpu] = true;
 	}
 	switch (check_below(10)) {
 	case 0:
@@ -211,6 +211,10 @@ static void act(unsigned int cpu)
 		reg[cpu] = NONE;
 		lazy_now[cpu] = false;
 		flushq_park(&fake.fq, cpu);
+		if (check_below(4) == 0) {
+			online_now[cpu] = false;
+			flushq_offline(&fake.fq, cpu);
+		}
 		fake.irqs_off[cpu]--;
 		break;
 	case 4:
@@ -226,7 +230,10 @@ static void act(unsigned int cpu)
 		fake.irqs_off[cpu]--;
 		break;
 	case 6:
-		flushq_drain(&fake.fq, cpu);
+		if (check_below(2))
+			flushq_drain(&fake.fq, cpu);
+		else
+			flushq_tick(&fake.fq, cpu);
 		break;
 	case 7:
 	case 8:
@@ -301,6 +308,7 @@ static void run(unsigned int actions)
 	unsigned int i, cpu;
 
 	fake_reset(CPUS);
+	flushq_limit_resident(&fake.fq, 1 + check_below(ASIDS));
 	memset(set, 0, sizeof(set));
 	memset(table, 0, sizeof(table));
 	memset(sure, 0, sizeof(sure));

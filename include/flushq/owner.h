@@ -1,0 +1,751 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * owner.h - what a CPU does for itself: comes and goes, switches address spaces, pays what it owes.
+ *
+ * All but flushq_drain() and flushq_tick() are called on the CPU itself with interrupts off; none
+ * waits for another CPU. An NMI that drains within one of them leaves the work to it. The table of
+ * labels (C1...) is in shootdown.h.
+ *
+ * What a CPU's TLB holds, and when it is flushed:
+ *
+ *	the address spaces that may be in the page-table register	at each drain, before it ends
+ *	others in the table of residents (resident.h)			debts are kept and merged until
+ *									it is switched to, or grow into
+ *									a flush of the whole ASID
+ *	an ASID flushed as a whole that is not in the register		the CPU leaves its set at once:
+ *									initiators no longer look at it
+ *	an ASID that is not in the table				before the register is written
+ *
+ * So a request for an ASID that is not in the table needs nothing.
+ */
+#ifndef FLUSHQ_OWNER_H
+#define FLUSHQ_OWNER_H
+
+#include "arch.h"
+#include "asid.h"
+#include "cpu.h"
+#include "cpuset.h"
+#include "event.h"
+#include "queue.h"
+#include "resident.h"
+
+/* Values of a CPU's bell. */
+#define FLUSHQ_BELL_SILENT 0u
+#define FLUSHQ_BELL_INTERRUPT 1u /* an interrupt is on its way */
+#define FLUSHQ_BELL_TICKET 2u /* at the next tick will do (ticket.h) */
+
+/* All zero: a CPU that was never onlined. */
+struct flushq_cpu {
+	/* The owner's line: written by the CPU itself alone. */
+	FLUSHQ_ALIGNED(FLUSHQ_CACHE_LINE) flushq_atomic_u32 context;
+	flushq_atomic_u32 drains; /* odd while it drains */
+	flushq_pos head; /* private, as is what follows */
+	bool busy, again; /* shared with interrupts and NMIs on this CPU */
+	bool stray; /* something that is not in the table may be in the register */
+	bool doubled; /* two entries of one ASID may be in the register */
+	unsigned int current; /* the context's entry in the table, if it has one */
+	struct flushq_resident resident;
+	struct flushq_counts counts;
+	/* The producers' lines. */
+	struct flushq_queue queue;
+	FLUSHQ_ALIGNED(FLUSHQ_CACHE_LINE)
+	flushq_atomic_u32 bell; /* FLUSHQ_BELL_ */
+};
+
+/* A machine. */
+struct flushq {
+	struct flushq_cpu *cpu;
+	unsigned int nr;
+	unsigned int limit; /* of residents */
+	struct flushq_asids *asids; /* NULL: the host hands out ASIDs (mm.h) */
+	flushq_atomic_ulong online[FLUSHQ_CPUSET_WORDS(FLUSHQ_NR_CPUS)];
+};
+
+/*
+ * A machine of `nr` CPUs, 1 to FLUSHQ_NR_CPUS, with a zeroed element of `cpu` for each. Before any
+ * CPU calls anything else; starting a CPU must order this before what that CPU does.
+ */
+static inline void flushq_init(struct flushq *fq, struct flushq_cpu *cpu, unsigned int nr)
+{
+	unsigned int w;
+
+	FLUSHQ_ASSERT(nr >= 1 && nr <= FLUSHQ_NR_CPUS);
+	fq->cpu = cpu;
+	fq->nr = nr <= FLUSHQ_NR_CPUS ? nr : FLUSHQ_NR_CPUS;
+	fq->limit = FLUSHQ_RESIDENT;
+	fq->asids = NULL;
+	for (w = 0; w < FLUSHQ_CPUSET_WORDS(FLUSHQ_NR_CPUS); w++)
+		flushq_store_relaxed(&fq->online[w], 0ul);
+}
+
+/*
+ * Most address spaces whose translations a CPU keeps: 1 to FLUSHQ_RESIDENT (what is larger is that;
+ * what is in the register stays in any case). Fewer: smaller sets and so fewer debts, more TLB
+ * misses. Before the CPUs start.
+ */
+static inline void flushq_limit_resident(struct flushq *fq, unsigned int most)
+{
+	FLUSHQ_ASSERT(most >= 1);
+	fq->limit = most < FLUSHQ_RESIDENT ? most : FLUSHQ_RESIDENT;
+}
+
+/* How often `cpu` counted `event`. Any CPU, any time: a running value. 0 with FLUSHQ_COUNTERS 0. */
+static inline unsigned long flushq_count(const struct flushq *fq, unsigned int cpu,
+					 enum flushq_event event)
+{
+	if (!FLUSHQ_COUNTERS || cpu >= fq->nr || event >= FLUSHQ_NR_EVENTS)
+		return 0;
+	return flushq_load_relaxed(&fq->cpu[cpu].counts.n[event]);
+}
+
+/* Where `self` is none of the machine's CPUs (behind the assert hook): flush everything then. */
+static inline bool flushq_priv_known(const struct flushq *fq, unsigned int self)
+{
+	FLUSHQ_ASSERT(self < fq->nr);
+	return FLUSHQ_LIKELY(self < fq->nr);
+}
+
+/* Flushes everything on this CPU; `cpu` is NULL where the machine has no such CPU. */
+static FLUSHQ_COLD void flushq_priv_flush_all(struct flushq_cpu *cpu, unsigned int self)
+{
+	struct flushq_range all = flushq_range_whole(0, FLUSHQ_GLOBAL);
+
+	if (cpu)
+		flushq_priv_event(&cpu->counts, self, FLUSHQ_FLUSHED_ALL, 1);
+	flushq_arch_flush(&all);
+}
+
+/* Drops entry `i`, behind the flush of its ASID. */
+static inline void flushq_priv_leave(struct flushq_cpu *cpu, unsigned int self, unsigned int i)
+{
+	struct flushq_resident *res = &cpu->resident;
+
+	/* S9: pairs with S4: uses as a member are over. A stray's set may be any. */
+	if (res->set[i] && !cpu->stray && !flushq_resident_shares(res, i)) {
+		flushq_cpuset_remove(res->set[i], self);
+		flushq_priv_event(&cpu->counts, self, FLUSHQ_LEFT, 1);
+	}
+	res->used &= ~((uint32_t)1 << i);
+}
+
+/* Everything, or all of an ASID, has been flushed: nothing is owed, and what can't come back by
+ * itself is left. */
+static inline void flushq_priv_flushed(struct flushq_cpu *cpu, unsigned int self,
+				       const struct flushq_range *whole)
+{
+	struct flushq_resident *res = &cpu->resident;
+	struct flushq_range owed;
+	uint32_t gone = res->used;
+
+	if (whole->kind == FLUSHQ_GLOBAL) {
+		res->nr_owed = 0;
+	} else {
+		gone = flushq_resident_of(res, whole->asid);
+		while (flushq_resident_settle(res, whole->asid, &owed))
+			;
+	}
+	for (gone &= ~res->loaded; gone; gone &= gone - 1)
+		flushq_priv_leave(cpu, self, flushq_ctz(gone));
+}
+
+/*
+ * Flushes `range` on this CPU, now; as a whole where it has more pages than the budget left. The
+ * table is not touched.
+ */
+static inline void flushq_priv_flush_apart(struct flushq_cpu *cpu, unsigned int self,
+					   struct flushq_range *range, unsigned int *budget)
+{
+	enum flushq_event event = FLUSHQ_FLUSHED_PAGES;
+
+	if (range->pages > *budget || !flushq_arch_by_page((enum flushq_kind)range->kind))
+		*range = flushq_range_whole(range->asid, (enum flushq_kind)range->kind);
+	if (range->pages == 0)
+		event = range->kind == FLUSHQ_GLOBAL ? FLUSHQ_FLUSHED_ALL : FLUSHQ_FLUSHED_ASIDS;
+	*budget -= range->pages;
+	flushq_priv_event(&cpu->counts, self, event, flushq_range_cost(range));
+	flushq_arch_flush(range);
+}
+
+static inline void flushq_priv_flush(struct flushq_cpu *cpu, unsigned int self,
+				     struct flushq_range *range, unsigned int *budget)
+{
+	flushq_priv_flush_apart(cpu, self, range, budget);
+	if (range->pages == 0)
+		flushq_priv_flushed(cpu, self, range);
+}
+
+/* Flushes all of `asid`, non-leaf entries as well. */
+static FLUSHQ_COLD void flushq_priv_flush_asid(struct flushq_cpu *cpu, unsigned int self,
+					       flushq_asid asid)
+{
+	struct flushq_range whole = flushq_range_whole(asid, FLUSHQ_TABLES);
+	unsigned int budget = 0;
+
+	flushq_priv_flush(cpu, self, &whole, &budget);
+}
+
+/* What a drain has read from the ring and not yet flushed. */
+struct flushq_priv_debt {
+	struct flushq_range
+		mark; /* what the mark, or an unpublished slot, calls for, if `marked` */
+	struct flushq_range run; /* requests merged so far, if `pending` */
+	unsigned int budget; /* pages that may still be flushed one by one */
+	bool marked, pending;
+};
+
+static inline void flushq_priv_owe_now(struct flushq_cpu *cpu, unsigned int self,
+				       struct flushq_priv_debt *debt,
+				       const struct flushq_range *range)
+{
+	if (debt->marked && flushq_range_covers(&debt->mark, range))
+		return;
+	if (debt->pending && flushq_range_merge(&debt->run, range))
+		return;
+	if (debt->pending)
+		flushq_priv_flush(cpu, self, &debt->run, &debt->budget);
+	debt->run = *range;
+	debt->pending = true;
+}
+
+/* What must be done for a request. */
+enum flushq_priv_due { FLUSHQ_PRIV_NEVER, FLUSHQ_PRIV_LATER, FLUSHQ_PRIV_NOW };
+
+static inline enum flushq_priv_due flushq_priv_due(const struct flushq_cpu *cpu,
+						   const struct flushq_range *range)
+{
+	uint32_t of;
+
+	if (range->kind == FLUSHQ_GLOBAL)
+		return FLUSHQ_PRIV_NOW;
+	of = flushq_resident_of(&cpu->resident, range->asid);
+	if (of & cpu->resident.loaded)
+		return FLUSHQ_PRIV_NOW;
+	if (of)
+		return FLUSHQ_PRIV_LATER;
+	/* It is flushed when it is switched to; but maybe that has been already. */
+	return cpu->stray ? FLUSHQ_PRIV_NOW : FLUSHQ_PRIV_NEVER;
+}
+
+static inline void flushq_priv_owe(struct flushq_cpu *cpu, unsigned int self,
+				   struct flushq_priv_debt *debt, struct flushq_range *range)
+{
+	enum flushq_priv_due due = flushq_priv_due(cpu, range);
+
+	if (due == FLUSHQ_PRIV_NEVER)
+		return;
+	if (!flushq_arch_by_page((enum flushq_kind)range->kind))
+		*range = flushq_range_whole(range->asid, (enum flushq_kind)range->kind);
+	if (due == FLUSHQ_PRIV_NOW)
+		flushq_priv_owe_now(cpu, self, debt, range);
+	else if (!flushq_resident_owe(&cpu->resident, range))
+		flushq_priv_flush_asid(cpu, self, range->asid);
+}
+
+/* The logs of what may be in the register: what this CPU has not seen, or the whole ASID where it was
+ * overtaken. */
+static inline void flushq_priv_replay(struct flushq_cpu *cpu, unsigned int self,
+				      struct flushq_priv_debt *debt)
+{
+	struct flushq_resident *res = &cpu->resident;
+	enum flushq_log_result result;
+	struct flushq_range range;
+	uint32_t left;
+
+	for (left = res->loaded; left; left &= left - 1) {
+		unsigned int i = flushq_ctz(left);
+		struct flushq_log_reader reader = flushq_log_begin(res->seen[i]);
+
+		if (!res->log[i])
+			continue;
+		while ((result = flushq_log_next(res->log[i], self, &reader, &range)) ==
+		       FLUSHQ_LOG_RANGE) {
+			/* The address space may have another number by now. */
+			range.asid = res->asid[i];
+			flushq_priv_owe(cpu, self, debt, &range);
+			flushq_priv_event(&cpu->counts, self, FLUSHQ_LOG_REPLAYS, 1);
+		}
+		res->seen[i] = reader.seen;
+		if (result == FLUSHQ_LOG_LAPPED) {
+			res->seen[i] = flushq_log_sync(res->log[i], self);
+			flushq_priv_event(&cpu->counts, self, FLUSHQ_LOG_OVERTAKEN, 1);
+			flushq_priv_flush_asid(cpu, self, res->asid[i]);
+		}
+	}
+}
+
+/* Whether there is nothing that a drain would find. */
+static inline bool flushq_priv_idle(struct flushq_cpu *cpu, unsigned int self)
+{
+	struct flushq_resident *res = &cpu->resident;
+	uint32_t left = res->loaded;
+	unsigned int i;
+
+	/* A log that is not in the table can't be asked. */
+	if (FLUSHQ_UNLIKELY(cpu->stray))
+		return false;
+	for (i = 0; left; i++, left >>= 1)
+		if (left & 1 && res->log[i] && !flushq_log_idle(res->log[i], self, res->seen[i]))
+			return false;
+	return flushq_ring_idle(&cpu->queue.ring, cpu->head);
+}
+
+/* Applies what is owed, once. Takes at most FLUSHQ_QUEUE_SLOTS requests; slots are given back after
+ * the flush, or where their requests are kept. */
+static inline void flushq_priv_drain(struct flushq_cpu *cpu, unsigned int self)
+{
+	struct flushq_ring *ring = &cpu->queue.ring;
+	uint32_t drains = flushq_load_relaxed(&cpu->drains), mark, key;
+	struct flushq_priv_debt debt;
+	flushq_pos pos = cpu->head;
+	unsigned int taken;
+	unsigned long value;
+	bool blocked = false;
+
+	flushq_store_relaxed(&cpu->drains, drains + 1);
+	/* D1: acquire, pairs with S5; release: who sees the bell silent sees the drain begun. */
+	(void)flushq_swap_acq_rel(&cpu->bell, FLUSHQ_BELL_SILENT);
+
+	mark = flushq_ring_unstick(ring);
+	debt.mark = flushq_mark_range(mark);
+	debt.marked = mark != 0 && flushq_priv_due(cpu, &debt.mark) == FLUSHQ_PRIV_NOW;
+	debt.run = debt.mark;
+	debt.pending = false;
+	debt.budget = FLUSHQ_PAGES_MAX;
+	if (mark != 0 && !debt.marked && flushq_priv_due(cpu, &debt.mark) == FLUSHQ_PRIV_LATER)
+		flushq_priv_flush_asid(cpu, self, debt.mark.asid);
+	for (taken = 0; taken < FLUSHQ_QUEUE_SLOTS; taken++, pos++) {
+		struct flushq_range range;
+		int seen = flushq_ring_look(ring, pos, &key, &value);
+
+		if (seen < FLUSHQ_RING_PUBLISHED) {
+			/*
+			 * Empty: no later one counts. Claimed: its initiator has still to reach its
+			 * fence and look (S2, S3), and will see what this CPU has loaded. But of
+			 * those behind it some may have done so.
+			 */
+			blocked = seen == FLUSHQ_RING_CLAIMED &&
+				  flushq_ring_claimed_behind(ring, pos);
+			break;
+		}
+		range = flushq_priv_unpack(key, value);
+		flushq_priv_owe(cpu, self, &debt, &range);
+	}
+	flushq_priv_replay(cpu, self, &debt);
+	/* A log that is not in the table can't be replayed. */
+	if (FLUSHQ_UNLIKELY(blocked || cpu->stray)) {
+		flushq_priv_event(&cpu->counts, self, FLUSHQ_ESCALATIONS, 1);
+		debt.mark = flushq_range_whole(0, FLUSHQ_GLOBAL);
+		debt.marked = true;
+	}
+	if (debt.marked)
+		flushq_priv_flush(cpu, self, &debt.mark, &debt.budget);
+	if (debt.pending && !(debt.marked && flushq_range_covers(&debt.mark, &debt.run)))
+		flushq_priv_flush(cpu, self, &debt.run, &debt.budget);
+
+	flushq_ring_free(ring, cpu->head, pos);
+	cpu->head = pos;
+	flushq_priv_event(&cpu->counts, self, FLUSHQ_DRAINS, 1);
+	/* D2: behind R7, pairs with S7: uses before this are over. */
+	flushq_store_relaxed(&cpu->drains, drains + 2);
+}
+
+/* From here on the private state is this caller's: an NMI that comes leaves its drain to it. */
+static inline void flushq_priv_own(struct flushq_cpu *cpu)
+{
+	cpu->busy = true;
+	flushq_fence_interrupt();
+}
+
+static inline void flushq_priv_disown(struct flushq_cpu *cpu, unsigned int self)
+{
+	for (;;) {
+		flushq_fence_interrupt();
+		cpu->busy = false;
+		flushq_fence_interrupt();
+		if (FLUSHQ_LIKELY(!cpu->again))
+			return;
+		cpu->again = false;
+		flushq_priv_own(cpu);
+		flushq_priv_drain(cpu, self);
+	}
+}
+
+/*
+ * Applies everything this CPU owes for what it may be using, and takes over the rest: the interrupt
+ * handler, and what a host may call at any other time. Any context. Where it interrupts a call of
+ * the owner's (an NMI), that one does the work before it returns.
+ */
+static inline void flushq_drain(struct flushq *fq, unsigned int self)
+{
+	struct flushq_cpu *cpu;
+	unsigned long flags;
+
+	if (!flushq_priv_known(fq, self)) {
+		flushq_priv_flush_all(NULL, self);
+		return;
+	}
+	cpu = &fq->cpu[self];
+	flags = flushq_arch_irq_save();
+	if (cpu->busy) {
+		cpu->again = true;
+	} else {
+		flushq_priv_own(cpu);
+		flushq_priv_drain(cpu, self);
+		flushq_priv_disown(cpu, self);
+	}
+	flushq_arch_irq_restore(flags);
+}
+
+/* For the timer interrupt: bounds how long a debt waits on a CPU that switches to nothing else. Any
+ * context. */
+static inline void flushq_tick(struct flushq *fq, unsigned int self)
+{
+	if (self < fq->nr && flushq_load_relaxed(&fq->cpu[self].bell) == FLUSHQ_BELL_SILENT &&
+	    flushq_priv_idle(&fq->cpu[self], self))
+		return;
+	flushq_drain(fq, self);
+}
+
+/* A CPU that may have cached anything, and was not asked by anybody, starts to use `context`. */
+static FLUSHQ_COLD void flushq_priv_first_use(struct flushq *fq, struct flushq_cpu *cpu,
+					      unsigned int self, uint32_t context)
+{
+	struct flushq_range all = flushq_range_whole(0, FLUSHQ_GLOBAL);
+
+	/* S6: joins, then C2: an initiator finds it online, or its page table is seen after the
+	 * flush. */
+	(void)flushq_cpuset_add(fq->online, self);
+	flushq_context_enter(&cpu->context, context);
+	flushq_priv_flush_all(cpu, self);
+	flushq_priv_flushed(cpu, self, &all);
+	flushq_priv_drain(cpu, self);
+}
+
+/* Nothing of the entries `gone`, nor what is not in the table, is in the register any more. */
+static inline void flushq_priv_unload(struct flushq_cpu *cpu, unsigned int self, uint32_t gone)
+{
+	struct flushq_resident *res = &cpu->resident;
+	const struct flushq_log *mine = NULL;
+	unsigned int i;
+
+	res->loaded &= ~gone;
+	/* Another entry may be the same address space, renumbered. */
+	if (res->loaded)
+		mine = res->log[cpu->current];
+	for (i = 0; gone; i++, gone >>= 1)
+		/* S9: pairs with S4. */
+		if (gone & 1 && res->log[i] && res->log[i] != mine)
+			flushq_cpuset_remove(res->log[i]->loaded, self);
+}
+
+/*
+ * A CPU starts, for the first time or after flushq_offline(): it flushes everything and is from now
+ * on interrupted for kernel ranges. Before it uses any mapping that may change.
+ */
+static inline void flushq_online(struct flushq *fq, unsigned int self)
+{
+	struct flushq_cpu *cpu;
+
+	FLUSHQ_ASSERT(flushq_arch_irqs_off());
+	if (!flushq_priv_known(fq, self)) {
+		flushq_priv_flush_all(NULL, self);
+		return;
+	}
+	cpu = &fq->cpu[self];
+	flushq_priv_own(cpu);
+	flushq_priv_unload(cpu, self, cpu->resident.loaded);
+	cpu->stray = false;
+	flushq_priv_first_use(fq, cpu, self, FLUSHQ_CONTEXT_PARKED);
+	flushq_priv_disown(cpu, self);
+}
+
+/*
+ * A CPU stops, or is about to lose its TLB in a deep sleep: behind flushq_park(). It flushes
+ * everything and leaves every set, so that nobody asks it for anything, and nobody waits for it,
+ * until it calls flushq_online() again. In between it uses no mapping that may change.
+ */
+static inline void flushq_offline(struct flushq *fq, unsigned int self)
+{
+	struct flushq_range all = flushq_range_whole(0, FLUSHQ_GLOBAL);
+	struct flushq_cpu *cpu;
+
+	FLUSHQ_ASSERT(flushq_arch_irqs_off());
+	if (!flushq_priv_known(fq, self))
+		return;
+	cpu = &fq->cpu[self];
+	FLUSHQ_ASSERT(!(flushq_load_relaxed(&cpu->context) & FLUSHQ_CONTEXT_LOADED));
+	flushq_priv_own(cpu);
+	flushq_priv_unload(cpu, self, cpu->resident.loaded);
+	cpu->stray = false;
+	flushq_priv_flush_all(cpu, self);
+	flushq_priv_flushed(cpu, self, &all);
+	flushq_cpuset_remove(fq->online, self); /* S9 */
+	flushq_context_leave(&cpu->context, FLUSHQ_CONTEXT_OFFLINE); /* C1 */
+	flushq_priv_disown(cpu, self);
+}
+
+/* Makes an entry for what is about to be switched to. */
+static FLUSHQ_COLD unsigned int flushq_priv_settle_in(struct flushq *fq, struct flushq_cpu *cpu,
+						      unsigned int self, flushq_asid asid,
+						      flushq_atomic_ulong *set)
+{
+	struct flushq_resident *res = &cpu->resident;
+	unsigned int at, oldest;
+
+	while (flushq_resident_count(res) >= fq->limit) {
+		oldest = flushq_resident_oldest(res);
+		if (oldest == FLUSHQ_NOWHERE)
+			break;
+		flushq_priv_event(&cpu->counts, self, FLUSHQ_AGED, 1);
+		flushq_priv_flush_asid(cpu, self, res->asid[oldest]);
+	}
+	if (flushq_resident_of(res, asid) & res->loaded)
+		cpu->doubled = true;
+	at = flushq_resident_add(res, asid, set);
+	if (at == FLUSHQ_NOWHERE)
+		cpu->stray = true;
+	else
+		res->log[at] = NULL;
+	return at;
+}
+
+static inline void flushq_priv_settle(struct flushq_cpu *cpu, unsigned int self, flushq_asid asid)
+{
+	unsigned int budget = FLUSHQ_PAGES_MAX;
+	struct flushq_range owed;
+
+	while (flushq_resident_settle(&cpu->resident, asid, &owed))
+		flushq_priv_flush(cpu, self, &owed, &budget);
+}
+
+/* flushq_switch_to() for an address space whose debts are in `log` too (NULL: no). */
+static inline void flushq_priv_switch_to(struct flushq *fq, unsigned int self, flushq_asid asid,
+					 flushq_atomic_ulong *set, struct flushq_log *log)
+{
+	uint32_t context = flushq_context_loaded(asid) | FLUSHQ_CONTEXT_SWITCHING;
+	struct flushq_resident *res;
+	struct flushq_cpu *cpu;
+	unsigned int at;
+	bool joins;
+
+	FLUSHQ_ASSERT(asid <= FLUSHQ_ASID_MAX);
+	FLUSHQ_ASSERT(flushq_arch_irqs_off());
+	if (!flushq_priv_known(fq, self)) {
+		flushq_priv_flush_all(NULL, self);
+		return;
+	}
+	asid &= FLUSHQ_ASID_MAX;
+	cpu = &fq->cpu[self];
+	res = &cpu->resident;
+	flushq_priv_own(cpu);
+	at = flushq_resident_find(res, asid, set);
+	joins = at == FLUSHQ_NOWHERE;
+	if (FLUSHQ_UNLIKELY(joins))
+		at = flushq_priv_settle_in(fq, cpu, self, asid, set);
+	cpu->current = at;
+	if (FLUSHQ_LIKELY(at != FLUSHQ_NOWHERE)) {
+		res->loaded |= (uint32_t)1 << at;
+		res->ran[at] = ++res->clock;
+	}
+	/* S6: before C2. A set that lost this CPU is a new address space's. */
+	if (set && flushq_cpuset_add(set, self))
+		joins = true;
+	if (log)
+		(void)flushq_cpuset_add(log->loaded, self);
+	if (FLUSHQ_LIKELY(flushq_load_relaxed(&cpu->context) != FLUSHQ_CONTEXT_OFFLINE)) {
+		flushq_context_enter(&cpu->context, context); /* C1, C2 */
+	} else {
+		FLUSHQ_ASSERT(!"flushq_switch_to() before flushq_online()");
+		flushq_priv_first_use(fq, cpu, self, context);
+	}
+	if (FLUSHQ_UNLIKELY(joins)) {
+		if (at != FLUSHQ_NOWHERE) {
+			res->log[at] = log;
+			res->seen[at] = log ? flushq_log_sync(log, self) : 0;
+		}
+		flushq_priv_event(&cpu->counts, self, FLUSHQ_JOINED, 1);
+		flushq_priv_flush_asid(cpu, self, asid);
+	}
+	if (FLUSHQ_UNLIKELY(!flushq_priv_idle(cpu, self)))
+		flushq_priv_drain(cpu, self);
+	if (FLUSHQ_UNLIKELY(res->nr_owed))
+		flushq_priv_settle(cpu, self, asid);
+	flushq_priv_disown(cpu, self);
+}
+
+/*
+ * This CPU is about to switch to the address space of `asid`, whose CPUs are `set`: it joins them
+ * (NULL where the host has) and pays what it owes it. Then the host writes the page-table register
+ * and calls flushq_switched(), all with interrupts off and without access to user memory from
+ * before the one until after the other.
+ *
+ *   before the write   The new context is made known and then, behind a full fence, the debts are
+ *                      paid: never earlier (CVE-2025-37964 was such a window), and not later, as the
+ *                      hardware may walk from the write on, starting from non-leaf entries whose
+ *                      tables were freed while the address space was parked.
+ *   until switched     The register may still hold the old address space, whose tables the hardware
+ *                      may walk. So freed tables, whosever they are, interrupt this CPU.
+ *
+ * What is not in the table is flushed, behind the fence: a full fence does not order page-table
+ * walks, on RISC-V neither does the write of the register; a flush does. Without it the first walks
+ * of a new member might see a page table from before.
+ *
+ * The CPU leaves the set by itself when it has flushed the ASID for good, which may be after the
+ * address space has died: `set` stays a set of CPUs as long as the machine runs (an array, or
+ * memory that is only reused for sets), and is zeroed for a new owner.
+ */
+static inline void flushq_switch_to(struct flushq *fq, unsigned int self, flushq_asid asid,
+				    flushq_atomic_ulong *set)
+{
+	flushq_priv_switch_to(fq, self, asid, set, NULL);
+}
+
+/* Of the entries `gone`, which were in the register until now, one had the ASID of another, or of
+ * `context`: what the hardware cached of it since flushq_switch_to() must go as well. */
+static FLUSHQ_COLD void flushq_priv_replaced(struct flushq_cpu *cpu, unsigned int self,
+					     uint32_t context, uint32_t gone)
+{
+	struct flushq_resident *res = &cpu->resident;
+	uint32_t of;
+
+	flushq_priv_own(cpu);
+	res->loaded &= ~gone;
+	flushq_priv_flush_asid(cpu, self, context >> 16);
+	for (; gone; gone &= gone - 1) {
+		of = flushq_resident_of(res, res->asid[flushq_ctz(gone)]);
+		if (of & (of - 1))
+			flushq_priv_flush_asid(cpu, self, res->asid[flushq_ctz(gone)]);
+	}
+	cpu->doubled = false;
+	flushq_priv_disown(cpu, self);
+}
+
+/*
+ * The page-table register holds what flushq_switch_to() was called for. (Forgetting this costs
+ * interrupts and flushes; one is lost only where two address spaces in turn have the same ASID.)
+ */
+static inline void flushq_switched(struct flushq *fq, unsigned int self)
+{
+	struct flushq_resident *res;
+	struct flushq_cpu *cpu;
+	uint32_t context, gone, mine = 0;
+
+	FLUSHQ_ASSERT(flushq_arch_irqs_off());
+	if (!flushq_priv_known(fq, self))
+		return;
+	cpu = &fq->cpu[self];
+	res = &cpu->resident;
+	context = flushq_load_relaxed(&cpu->context) & ~FLUSHQ_CONTEXT_SWITCHING;
+	if (cpu->current != FLUSHQ_NOWHERE)
+		mine = (uint32_t)1 << cpu->current;
+	gone = res->loaded & ~mine;
+	if (FLUSHQ_UNLIKELY(cpu->stray || cpu->doubled))
+		flushq_priv_replaced(cpu, self, context, gone);
+	cpu->stray = mine == 0;
+	if (fq->asids)
+		flushq_asid_switched(fq->asids, self);
+	/*
+	 * Behind that flush, and the context last: who does not find this CPU in the old one's log
+	 * frees tables, who does not find the old one in any context frees the log.
+	 */
+	flushq_priv_unload(cpu, self, gone);
+	flushq_context_leave(&cpu->context, context);
+}
+
+/* The page-table register holds no user address space any more: after that write. */
+static inline void flushq_park(struct flushq *fq, unsigned int self)
+{
+	struct flushq_cpu *cpu;
+	uint32_t context, gone;
+
+	if (!flushq_priv_known(fq, self))
+		return;
+	cpu = &fq->cpu[self];
+	context = flushq_load_relaxed(&cpu->context);
+	if (context == FLUSHQ_CONTEXT_OFFLINE)
+		return;
+	gone = cpu->resident.loaded;
+	if (FLUSHQ_UNLIKELY(cpu->doubled))
+		flushq_priv_replaced(cpu, self, context, gone);
+	cpu->stray = false;
+	if (fq->asids)
+		flushq_asid_parked(fq->asids, self);
+	/* The context last, as in flushq_switched(). */
+	flushq_priv_unload(cpu, self, gone);
+	flushq_context_leave(&cpu->context, FLUSHQ_CONTEXT_PARKED);
+}
+
+/*
+ * An idle or kernel thread runs, the address space stays in the register. Until flushq_leave_lazy()
+ * or flushq_switch_to() no user translation may be used. Only freed tables and kernel ranges
+ * interrupt it. A host that wants not even those parks instead, with its own tables in the register.
+ */
+static inline void flushq_enter_lazy(struct flushq *fq, unsigned int self)
+{
+	uint32_t context;
+
+	if (!flushq_priv_known(fq, self))
+		return;
+	context = flushq_load_relaxed(&fq->cpu[self].context);
+	if (context & FLUSHQ_CONTEXT_LOADED)
+		flushq_context_leave(&fq->cpu[self].context, context | FLUSHQ_CONTEXT_LAZY);
+}
+
+/* The address space that stayed in the register is used again. Pays what is owed. */
+static inline void flushq_leave_lazy(struct flushq *fq, unsigned int self)
+{
+	struct flushq_cpu *cpu;
+	uint32_t context;
+
+	FLUSHQ_ASSERT(flushq_arch_irqs_off());
+	if (!flushq_priv_known(fq, self)) {
+		flushq_priv_flush_all(NULL, self);
+		return;
+	}
+	cpu = &fq->cpu[self];
+	context = flushq_load_relaxed(&cpu->context);
+	flushq_priv_own(cpu);
+	if (FLUSHQ_LIKELY(context != FLUSHQ_CONTEXT_OFFLINE)) {
+		flushq_context_enter(&cpu->context, context & ~FLUSHQ_CONTEXT_LAZY); /* C1, C2 */
+	} else {
+		FLUSHQ_ASSERT(!"flushq_leave_lazy() before flushq_online()");
+		flushq_priv_first_use(fq, cpu, self, FLUSHQ_CONTEXT_PARKED);
+	}
+	if (FLUSHQ_UNLIKELY(!flushq_priv_idle(cpu, self)))
+		flushq_priv_drain(cpu, self);
+	flushq_priv_disown(cpu, self);
+}
+
+/*
+ * This CPU's own part in what it asks of the others. Where this interrupted a call of the owner's,
+ * the table is not to be touched, and a flush is right whatever it says.
+ */
+static inline void flushq_priv_apply(struct flushq_cpu *cpu, unsigned int self,
+				     struct flushq_range range)
+{
+	unsigned int budget = FLUSHQ_PAGES_MAX;
+	unsigned long flags;
+
+	if (FLUSHQ_UNLIKELY(cpu->busy)) {
+		flushq_priv_flush_apart(cpu, self, &range, &budget);
+		return;
+	}
+	flags = flushq_arch_irq_save();
+	flushq_priv_own(cpu);
+	switch (flushq_priv_due(cpu, &range)) {
+	case FLUSHQ_PRIV_NOW:
+		flushq_priv_flush(cpu, self, &range, &budget);
+		break;
+	case FLUSHQ_PRIV_LATER:
+		if (!flushq_arch_by_page((enum flushq_kind)range.kind) ||
+		    !flushq_resident_owe(&cpu->resident, &range))
+			flushq_priv_flush_asid(cpu, self, range.asid);
+		break;
+	case FLUSHQ_PRIV_NEVER:
+		break;
+	}
+	flushq_priv_disown(cpu, self);
+	flushq_arch_irq_restore(flags);
+}
+
+#endif
