@@ -31,8 +31,11 @@ void spin_lock(struct spinlock *l)
 		return;
 	wait_begin(h);
 	do {
-		while (load_relaxed(&l->held))
+		while (load_relaxed(&l->held)) {
 			serve(h);
+			/* Who holds it may wait for tickets. */
+			policy->tick(h);
+		}
 	} while (!spin_trylock(l));
 	wait_end(h);
 }
@@ -93,7 +96,10 @@ void ipi_account(struct hart *h, unsigned long mask)
 
 		if (i == h->id || !((mask >> i) & 1))
 			continue;
-		h->count.ipi_sent++;
+		if (h->acct_forced)
+			h->count.ipi_forced++;
+		else
+			h->count.ipi_sent++;
 		if (h->acct_kind != KIND_GLOBAL && word == h->use_at_start[i] &&
 		    !needs_interrupt(word, h->acct_id, h->acct_kind))
 			h->count.ipi_parked++;
@@ -159,6 +165,23 @@ static void fence_by_sbi(unsigned long mask, const struct range *r)
 		flushq_sbi_remote_sfence_vma_asid(&mask, 1, start, size, r->asid);
 }
 
+/*
+ * A hart that stops takes itself out of online_mask and then serves its mailbox once more. A bit
+ * that is still there behind a fence will not be served: it is taken back, by one side or the other.
+ */
+static void forget_stopped(struct hart *h)
+{
+	unsigned long gone = h->waiting & ~load_acquire(&online_mask);
+	unsigned int i;
+
+	for (i = 0; gone && i < nr_harts; i++)
+		if (((gone >> i) & 1) &&
+		    ((__atomic_fetch_and(&harts[i].mailbox, ~(1UL << h->id), __ATOMIC_SEQ_CST) >>
+		      h->id) &
+		     1))
+			__atomic_fetch_and(&h->waiting, ~(1UL << i), __ATOMIC_RELEASE);
+}
+
 /* Has the harts of mask flush r and returns when they have. */
 void ipi_fence(struct hart *h, unsigned long mask, const struct range *r)
 {
@@ -189,8 +212,10 @@ void ipi_fence(struct hart *h, unsigned long mask, const struct range *r)
 	full_fence();
 	flushq_sbi_send_ipi(&mask, 1);
 	wait_begin(h);
-	while (load_acquire(&h->waiting))
+	while (load_acquire(&h->waiting)) {
 		serve(h);
+		forget_stopped(h);
+	}
 	wait_end(h);
 }
 

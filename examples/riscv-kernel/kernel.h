@@ -68,6 +68,15 @@ struct counters {
 	unsigned long flush_page;
 	unsigned long flush_asid;
 	unsigned long flush_all;
+	unsigned long ipi_forced; /* of policies with tickets: what may not wait */
+	unsigned long rollovers;
+	unsigned long aged;
+	unsigned long left_set;
+	unsigned long log_appends;
+	unsigned long log_replays;
+	unsigned long log_lapped;
+	unsigned long tickets;
+	unsigned long offline; /* times a hart stopped and came back */
 };
 
 struct spinlock {
@@ -77,8 +86,9 @@ struct spinlock {
 struct mm {
 	struct spinlock lock;
 	unsigned long *root;
-	unsigned long asid;
+	unsigned long asid; /* stays while a hart has it in satp */
 	unsigned long set[1]; /* harts whose TLB may hold its translations */
+	unsigned int pending[U_TABLES]; /* tickets for pages there that may not be mapped yet */
 	unsigned long id; /* never used twice, unlike the ASID */
 	unsigned int refs; /* its threads together, and each hart with it in satp */
 	unsigned int threads;
@@ -127,12 +137,15 @@ struct hart {
 	unsigned long migrations;
 	unsigned long globals;
 	struct counters count;
+	unsigned long random;
+	unsigned long back; /* when it is to be started again; 0: it is not stopped */
 
 	/* Accounting only: what this hart really has in use, see ipi.c. */
 	uint64_t use;
 	uint64_t use_at_start[NR_CPUS];
 	unsigned long acct_id;
 	enum kind acct_kind;
+	bool acct_forced;
 
 	/* A request to other harts (ipi=own), and who asked this one. */
 	struct range request;
@@ -151,6 +164,8 @@ struct options {
 	unsigned long seed;
 	unsigned long work;
 	unsigned long harts; /* 0: not given */
+	unsigned long asid_bits;
+	unsigned long resident; /* most address spaces in a hart's TLB; 0: the library's default */
 	bool audited; /* broken policies may run */
 };
 
@@ -159,6 +174,9 @@ extern unsigned int nr_harts; /* highest hart id and 1 */
 extern unsigned long online_mask;
 extern bool ipi_by_sbi;
 extern struct options options;
+extern unsigned int asid_bits; /* as many as the hart has, and the options allow */
+/* Up to here rollovers are frequent. */
+#define ASID_BITS_NARROW 8
 
 static inline struct hart *this_hart(void)
 {
@@ -202,7 +220,18 @@ void spin_unlock(struct spinlock *l);
 enum use { USE_NONE, USE_RUNNING, USE_LAZY, USE_MOVING };
 void set_use(struct hart *h, enum use use, const struct mm *mm);
 
+/* host_asid.c: ASIDs for the policies that are not the library's. */
+void host_asid_init(unsigned int n);
+void host_asid_born(struct mm *mm);
+void host_asid_before_switch(struct hart *h, struct mm *mm);
+void host_asid_switched(struct hart *h, struct mm *mm);
+void host_asid_parked(struct hart *h);
+void host_asid_counters(struct hart *h, struct counters *sum);
+
 /* mm.c */
+unsigned int mm_place(const struct mm *mm);
+void reclaim(struct hart *h);
+extern unsigned long ticket_wait_max;
 void mm_boot(void);
 void mm_online(struct hart *h);
 struct mm *mm_create(unsigned int threads);
@@ -210,8 +239,9 @@ void mm_exit(struct hart *h, struct mm *mm);
 void mm_put(struct mm *mm);
 void mm_load(struct hart *h, struct mm *mm);
 void mm_park(struct hart *h);
-long mm_map(struct mm *mm, unsigned long va, unsigned long n, unsigned long stamp);
-long mm_map_file(struct mm *mm, unsigned long va, unsigned long n, unsigned long page);
+long mm_map(struct hart *h, struct mm *mm, unsigned long va, unsigned long n, unsigned long stamp);
+long mm_map_file(struct hart *h, struct mm *mm, unsigned long va, unsigned long n,
+		 unsigned long page);
 long mm_unmap(struct hart *h, struct mm *mm, unsigned long va, unsigned long n);
 long mm_protect(struct hart *h, struct mm *mm, unsigned long va, unsigned long n, bool write);
 long mm_remap(struct hart *h, struct mm *mm, unsigned long va, unsigned long n, unsigned long to);
@@ -231,6 +261,7 @@ void task_sleep(struct task *t, unsigned long us);
 void task_yield(struct task *t);
 struct trapframe *schedule(struct hart *h);
 unsigned int tasks_alive(void);
+void start_stopped_harts(struct hart *h);
 
 /* syscall.c */
 bool syscall(struct hart *h, struct task *t);

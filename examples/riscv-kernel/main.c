@@ -31,20 +31,36 @@ void policy_nothing(struct hart *h)
 	(void)h;
 }
 
-void policy_no_counters(struct hart *h, struct counters *sum)
+static struct range begin(struct hart *h, struct mm *mm, unsigned long start, unsigned long size,
+			  enum kind kind)
 {
-	(void)h;
-	(void)sum;
-}
-
-void shootdown(struct hart *h, struct mm *mm, unsigned long asid, unsigned long start,
-	       unsigned long size, enum kind kind)
-{
-	struct range r = { .start = start, .size = size, .asid = asid, .kind = kind };
+	struct range r = { .start = start, .size = size, .kind = kind };
 
 	h->count.shootdowns++;
 	ipi_start(h, mm, kind);
+	/* Behind a full fence: who gives mm another ASID later sees the page table's change. */
+	if (mm)
+		r.asid = load_relaxed(&mm->asid);
+	return r;
+}
+
+void shootdown(struct hart *h, struct mm *mm, unsigned long start, unsigned long size,
+	       enum kind kind)
+{
+	struct range r = begin(h, mm, start, size, kind);
+
+	/* Where unmapping need not wait, what comes here must. */
+	h->acct_forced = policy->ticket_take;
 	policy->shootdown(h, mm, &r);
+}
+
+bool shootdown_later(struct hart *h, struct mm *mm, unsigned long start, unsigned long size,
+		     void *ticket)
+{
+	struct range r = begin(h, mm, start, size, KIND_LEAF);
+
+	h->acct_forced = false;
+	return policy->ticket_take(h, mm, &r, ticket);
 }
 
 static void run(struct hart *h)
@@ -57,10 +73,12 @@ static void run(struct hart *h)
 
 static void hart_online(struct hart *h)
 {
+	/* First: who does not find it there changed the kernel's mappings before the flush. */
+	__atomic_fetch_or(&online_mask, 1UL << h->id, __ATOMIC_SEQ_CST);
+	full_fence();
 	mm_online(h);
 	csr_write(sie, IRQ_SOFT | IRQ_TIMER);
-	h->online = true;
-	__atomic_fetch_or(&online_mask, 1UL << h->id, __ATOMIC_SEQ_CST);
+	store_release(&h->online, true);
 }
 
 void secondary_main(void)
@@ -96,8 +114,9 @@ static void start_harts(unsigned int self)
 			panic("hart %u does not start", i);
 	}
 	wait_begin(&harts[self]);
-	while (load_acquire(&online_mask) != present)
-		;
+	for (i = 0; i < nr_harts; i++)
+		while (((present >> i) & 1) && !load_acquire(&harts[i].online))
+			;
 	wait_end(&harts[self]);
 }
 
@@ -116,6 +135,7 @@ static void add_thread(struct mm *mm, unsigned int role, unsigned int id, unsign
 	a[3] = threads;
 	a[4] = options.seed;
 	a[5] = left;
+	a[6] = policy->ticket_take != NULL;
 	task_start(t);
 }
 
@@ -140,9 +160,8 @@ static void add_processes(void)
 const struct policy *policy_named(const char *name)
 {
 	static const struct policy *const policies[] = {
-		&policy_eager,
-		&policy_rfc,
-		&policy_flushq,
+		&policy_eager,	    &policy_rfc,	   &policy_flushq,
+		&policy_flushq_log, &policy_flushq_ticket,
 	};
 	unsigned int i;
 
@@ -186,6 +205,9 @@ static void add_counts(struct counters *sum, const struct counters *c)
 	sum->flush_page += c->flush_page;
 	sum->flush_asid += c->flush_asid;
 	sum->flush_all += c->flush_all;
+	sum->ipi_forced += c->ipi_forced;
+	sum->tickets += c->tickets;
+	sum->offline += c->offline;
 }
 
 /* All tasks have ended; the other harts idle. */
@@ -193,7 +215,7 @@ void finish(void)
 {
 	unsigned long instructions = csr_read(instret) - instructions_at_start;
 	unsigned long switches = 0, stale = 0, checks = 0, forks = 0, migrations = 0, globals = 0;
-	struct counters sum = { 0 };
+	static struct counters sum;
 	unsigned int i, n = 0;
 
 	for (i = 0; i < nr_harts; i++) {
@@ -220,9 +242,14 @@ void finish(void)
 		globals);
 	kprintf("policy=%s ipi=%s harts=%u seed=%lu shootdowns=%lu ipi_sent=%lu ipi_parked=%lu "
 		"deferred=%lu covered=%lu overflow=%lu escalated=%lu drains=%lu flush_page=%lu "
-		"flush_asid=%lu flush_all=%lu switches=%lu stale=%lu instructions=%lu\n",
+		"flush_asid=%lu flush_all=%lu switches=%lu ipi_forced=%lu rollovers=%lu aged=%lu "
+		"left_set=%lu log_appends=%lu log_replays=%lu log_lapped=%lu tickets=%lu "
+		"ticket_wait_max=%lu offline=%lu stale=%lu instructions=%lu\n",
 		policy->name, options.ipi, n, options.seed, sum.shootdowns, sum.ipi_sent,
 		sum.ipi_parked, sum.deferred, sum.covered, sum.overflow, sum.escalated, sum.drains,
-		sum.flush_page, sum.flush_asid, sum.flush_all, switches, stale, instructions);
+		sum.flush_page, sum.flush_asid, sum.flush_all, switches, sum.ipi_forced,
+		sum.rollovers, sum.aged, sum.left_set, sum.log_appends, sum.log_replays,
+		sum.log_lapped, sum.tickets, ticket_wait_max / TIME_PER_US, sum.offline, stale,
+		instructions);
 	power_off(stale ? 1 : 0);
 }

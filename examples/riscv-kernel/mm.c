@@ -39,6 +39,8 @@ static unsigned long kernel_root[WORDS] __attribute__((aligned(4096)));
 static unsigned long kernel_area_l1[WORDS] __attribute__((aligned(4096)));
 static unsigned long kernel_area_l0[WORDS] __attribute__((aligned(4096)));
 
+unsigned int asid_bits;
+
 static struct mm mms[NR_MMS];
 static struct spinlock mms_lock;
 static unsigned long next_mm_id = 1;
@@ -201,6 +203,20 @@ struct gather {
 	unsigned long *frame[2 * WL_PAGES + 2];
 };
 
+/* The same, given back when its ticket is done. */
+#define NR_RECLAIMS 128
+static struct reclaim {
+	unsigned long ticket[TICKET_WORDS];
+	struct reclaim *next;
+	struct gather gather;
+	struct mm *mm; /* which it keeps */
+	unsigned int *pending;
+	unsigned long since;
+} reclaims[NR_RECLAIMS];
+static struct reclaim *free_reclaims, *first_reclaim, **last_reclaim = &first_reclaim;
+static struct spinlock reclaim_lock;
+unsigned long ticket_wait_max;
+
 static void gather_begin(struct gather *g)
 {
 	g->n = 0;
@@ -219,12 +235,154 @@ static void gather_table(struct mm *mm, unsigned long va, struct gather *g)
 	g->kind = KIND_TABLES;
 }
 
+static void gather_free(struct gather *g)
+{
+	while (g->n)
+		frame_put(g->frame[--g->n]);
+}
+
 static void gather_finish(struct hart *h, struct mm *mm, unsigned long va, unsigned long n,
 			  struct gather *g)
 {
-	shootdown(h, mm, mm->asid, va, n * PAGE_SIZE, g->kind);
-	while (g->n)
-		frame_put(g->frame[--g->n]);
+	shootdown(h, mm, va, n * PAGE_SIZE, g->kind);
+	gather_free(g);
+}
+
+static void count_wait(unsigned long since)
+{
+	unsigned long waited = now() - since;
+
+	/* Statistics: a lost race loses little. */
+	if (waited > load_relaxed(&ticket_wait_max))
+		store_relaxed(&ticket_wait_max, waited);
+}
+
+/* Gives back what tickets allow, in the order of the tickets. */
+void reclaim(struct hart *h)
+{
+	struct reclaim *r;
+
+	(void)h;
+	while (load_relaxed(&first_reclaim)) {
+		if (!spin_trylock(&reclaim_lock))
+			return;
+		r = first_reclaim;
+		if (!r || !policy->ticket_done(r->ticket)) {
+			spin_unlock(&reclaim_lock);
+			return;
+		}
+		first_reclaim = r->next;
+		if (!first_reclaim)
+			last_reclaim = &first_reclaim;
+		spin_unlock(&reclaim_lock);
+		count_wait(r->since);
+		gather_free(&r->gather);
+		/* Release: the pages are gone before their addresses are used again. */
+		__atomic_fetch_sub(r->pending, 1, __ATOMIC_RELEASE);
+		mm_put(r->mm);
+		spin_lock(&reclaim_lock);
+		r->next = free_reclaims;
+		free_reclaims = r;
+		spin_unlock(&reclaim_lock);
+	}
+}
+
+/* One turn of a wait for tickets; harts that use the mm take a tick soon. */
+static void wait_for_tickets(struct hart *h)
+{
+	serve(h);
+	policy->tick(h);
+	reclaim(h);
+}
+
+static struct reclaim *reclaim_alloc(struct hart *h)
+{
+	struct reclaim *r;
+
+	for (;;) {
+		spin_lock(&reclaim_lock);
+		r = free_reclaims;
+		if (r)
+			free_reclaims = r->next;
+		spin_unlock(&reclaim_lock);
+		if (r)
+			return r;
+		wait_begin(h);
+		wait_for_tickets(h);
+		wait_end(h);
+	}
+}
+
+/* As gather_finish(), but nobody is interrupted where that can wait. */
+static void gather_later(struct hart *h, struct mm *mm, unsigned long va, unsigned long n,
+			 struct gather *g)
+{
+	struct reclaim *r;
+
+	if (!policy->ticket_take || g->kind != KIND_LEAF) {
+		gather_finish(h, mm, va, n, g);
+		return;
+	}
+	r = reclaim_alloc(h);
+	if (shootdown_later(h, mm, va, n * PAGE_SIZE, r->ticket)) {
+		gather_free(g);
+		spin_lock(&reclaim_lock);
+		r->next = free_reclaims;
+		free_reclaims = r;
+		spin_unlock(&reclaim_lock);
+		return;
+	}
+	h->count.tickets++;
+	r->next = NULL;
+	r->gather.n = g->n;
+	for (n = 0; n < g->n; n++)
+		r->gather.frame[n] = g->frame[n];
+	r->mm = mm;
+	r->pending = &mm->pending[(va - U_TEXT) >> 21];
+	r->since = now();
+	__atomic_fetch_add(&mm->refs, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(r->pending, 1, __ATOMIC_RELAXED);
+	spin_lock(&reclaim_lock);
+	*last_reclaim = r;
+	last_reclaim = &r->next;
+	spin_unlock(&reclaim_lock);
+}
+
+/* Takes the lock to map pages of va's table. Where tickets for some there are out, their addresses
+ * may not be used again yet. */
+static void lock_to_map(struct hart *h, struct mm *mm, unsigned long va)
+{
+	unsigned int *pending = &mm->pending[((va - U_TEXT) >> 21) % U_TABLES];
+
+	spin_lock(&mm->lock);
+	while (load_acquire(pending)) {
+		spin_unlock(&mm->lock);
+		wait_begin(h);
+		wait_for_tickets(h);
+		wait_end(h);
+		spin_lock(&mm->lock);
+	}
+}
+
+/* A shootdown of leaf entries that nobody need lose at once. */
+static void shootdown_patiently(struct hart *h, struct mm *mm, unsigned long va, unsigned long size)
+{
+	unsigned long ticket[TICKET_WORDS], since = now();
+
+	if (!policy->ticket_take) {
+		shootdown(h, mm, va, size, KIND_LEAF);
+		return;
+	}
+	if (shootdown_later(h, mm, va, size, ticket))
+		return;
+	h->count.tickets++;
+	wait_begin(h);
+	while (!policy->ticket_done(ticket)) {
+		serve(h);
+		policy->tick(h);
+	}
+	wait_end(h);
+	count_wait(since);
 }
 
 /* Address spaces */
@@ -246,15 +404,12 @@ static struct mm *mm_alloc(unsigned int threads)
 			mm = &mms[i];
 	if (!mm)
 		panic("out of address spaces");
-	/*
-	 * The ASID is that of whoever had this place before: the shootdown at its exit saw to it
-	 * that no hart uses what it may still hold of that.
-	 */
-	mm->asid = (unsigned long)(mm - mms) + 1;
 	/* file_migrate() may look at any place, and holds its lock then. */
 	spin_lock(&mm->lock);
 	mm->id = next_mm_id++;
 	mm->set[0] = 0;
+	mm->asid = 0;
+	policy->born(mm);
 	mm->refs = 1;
 	mm->threads = threads;
 	mm->dead = false;
@@ -264,6 +419,11 @@ static struct mm *mm_alloc(unsigned int threads)
 	store_release(&mm->used, true);
 	spin_unlock(&mms_lock);
 	return mm;
+}
+
+unsigned int mm_place(const struct mm *mm)
+{
+	return (unsigned int)(mm - mms);
 }
 
 void mm_put(struct mm *mm)
@@ -308,7 +468,7 @@ void mm_exit(struct hart *h, struct mm *mm)
 	spin_lock(&mm->lock);
 	l1 = user_l1(mm);
 	store_release(&mm->root[U_TEXT >> 30], 0);
-	shootdown(h, mm, mm->asid, U_TEXT, U_END - U_TEXT, KIND_TABLES);
+	shootdown(h, mm, U_TEXT, U_END - U_TEXT, KIND_TABLES);
 	for (i = 0; i < WORDS; i++) {
 		if (!l1[i])
 			continue;
@@ -359,13 +519,13 @@ void mm_park(struct hart *h)
 	set_use(h, USE_NONE, NULL);
 }
 
-long mm_map(struct mm *mm, unsigned long va, unsigned long n, unsigned long stamp)
+long mm_map(struct hart *h, struct mm *mm, unsigned long va, unsigned long n, unsigned long stamp)
 {
 	unsigned long i, *slot, *frame;
 
 	if (!user_range_ok(va, n))
 		return -1;
-	spin_lock(&mm->lock);
+	lock_to_map(h, mm, va);
 	for (i = 0; i < n; i++) {
 		slot = walk(mm, va + i * PAGE_SIZE, true);
 		if (*slot)
@@ -378,7 +538,8 @@ long mm_map(struct mm *mm, unsigned long va, unsigned long n, unsigned long stam
 	return i == n ? 0 : -1;
 }
 
-long mm_map_file(struct mm *mm, unsigned long va, unsigned long n, unsigned long page)
+long mm_map_file(struct hart *h, struct mm *mm, unsigned long va, unsigned long n,
+		 unsigned long page)
 {
 	unsigned long i, *slot;
 	bool ok = user_range_ok(va, n) && page < WL_PAGES && page + n <= WL_PAGES;
@@ -387,7 +548,7 @@ long mm_map_file(struct mm *mm, unsigned long va, unsigned long n, unsigned long
 		struct file_page *f = &file[page + i];
 
 		spin_lock(&f->lock);
-		spin_lock(&mm->lock);
+		lock_to_map(h, mm, va);
 		slot = walk(mm, va + i * PAGE_SIZE, true);
 		ok = !*slot;
 		if (ok) {
@@ -420,7 +581,7 @@ long mm_unmap(struct hart *h, struct mm *mm, unsigned long va, unsigned long n)
 		set_pte(&slot[i], 0);
 	}
 	gather_table(mm, va, &g);
-	gather_finish(h, mm, va, n, &g);
+	gather_later(h, mm, va, n, &g);
 	spin_unlock(&mm->lock);
 	return 0;
 }
@@ -450,7 +611,7 @@ long mm_protect(struct hart *h, struct mm *mm, unsigned long va, unsigned long n
 	}
 	/* A hart that has not seen that more is allowed now faults and looks: mm_fault(). */
 	if (!write)
-		shootdown(h, mm, mm->asid, va, n * PAGE_SIZE, KIND_LEAF);
+		shootdown(h, mm, va, n * PAGE_SIZE, KIND_LEAF);
 	spin_unlock(&mm->lock);
 	return 0;
 }
@@ -464,7 +625,7 @@ long mm_remap(struct hart *h, struct mm *mm, unsigned long va, unsigned long n, 
 	if (!user_range_ok(va, n) || !user_range_ok(to, n))
 		return -1;
 	gather_begin(&g);
-	spin_lock(&mm->lock);
+	lock_to_map(h, mm, to);
 	slot = walk(mm, va, false);
 	target = walk(mm, to, true);
 	for (i = 0; slot && i < n; i++)
@@ -539,7 +700,7 @@ struct mm *mm_fork(struct hart *h, struct mm *mm)
 			changed = true;
 	spin_unlock(&child->lock);
 	if (changed)
-		shootdown(h, mm, mm->asid, U_TEXT, U_END - U_TEXT, KIND_LEAF);
+		shootdown(h, mm, U_TEXT, U_END - U_TEXT, KIND_LEAF);
 	spin_unlock(&mm->lock);
 	spin_unlock(&fork_lock);
 	return child;
@@ -559,7 +720,7 @@ static void break_cow(struct hart *h, struct mm *mm, unsigned long va, unsigned 
 	copy(own, frame);
 	set_pte(slot, make_pte(own, PTE_USER | PTE_W | PTE_MAY_WRITE));
 	/* Other threads may still read the old one. */
-	shootdown(h, mm, mm->asid, va & ~(PAGE_SIZE - 1), PAGE_SIZE, KIND_LEAF);
+	shootdown(h, mm, va & ~(PAGE_SIZE - 1), PAGE_SIZE, KIND_LEAF);
 	frame_put(frame);
 }
 
@@ -662,7 +823,7 @@ long file_migrate(struct hart *h, unsigned long page)
 		/* The file itself holds the frame until below. */
 		n = replace_entries(mm, (unsigned long)old >> 12, true, NULL, page, &va);
 		if (n)
-			shootdown(h, mm, mm->asid, va, n * PAGE_SIZE, KIND_LEAF);
+			shootdown_patiently(h, mm, va, n * PAGE_SIZE);
 		spin_unlock(&mm->lock);
 	}
 	frame = frame_alloc();
@@ -704,7 +865,7 @@ long kernel_area_replace(struct hart *h, unsigned long slot)
 	spin_lock(&s->lock);
 	if (s->frame) {
 		store_release(&kernel_area_l0[slot], 0);
-		shootdown(h, NULL, 0, kernel_area_va((unsigned int)slot), PAGE_SIZE, KIND_GLOBAL);
+		shootdown(h, NULL, kernel_area_va((unsigned int)slot), PAGE_SIZE, KIND_GLOBAL);
 		frame_put(s->frame);
 	}
 	s->frame = frame;
@@ -746,8 +907,6 @@ void mm_online(struct hart *h)
 {
 	csr_write(satp, satp_of(kernel_root, 0));
 	__asm__ volatile("sfence.vma" : : : "memory");
-	if (1UL << flushq_riscv_asid_bits() <= NR_MMS)
-		panic("too few ASIDs");
 	policy->online(h);
 	set_use(h, USE_NONE, NULL);
 }
@@ -772,6 +931,14 @@ void mm_boot(void)
 		file[i].frame[0] = file_stamp(i);
 	}
 	nr_free_at_boot = nr_free;
+	for (i = 0; i < NR_RECLAIMS; i++) {
+		reclaims[i].next = free_reclaims;
+		free_reclaims = &reclaims[i];
+	}
+	csr_write(satp, satp_of(kernel_root, 0));
+	asid_bits = flushq_riscv_asid_bits();
+	if (asid_bits > options.asid_bits)
+		asid_bits = (unsigned int)options.asid_bits;
 }
 
 /* Every process has ended and every hart is parked. */

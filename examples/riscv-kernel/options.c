@@ -2,7 +2,9 @@
 /* The command line: /chosen/bootargs of the flattened device tree. */
 #include "policy.h"
 
-struct options options = { .policy = "flushq", .ipi = "own", .seed = 1, .work = 10 };
+struct options options = {
+	.policy = "flushq", .ipi = "own", .seed = 1, .work = 10, .asid_bits = 16
+};
 
 bool same(const char *a, const char *b)
 {
@@ -67,7 +69,7 @@ static const char *find_bootargs(const void *fdt)
 static void refuse(const char *what)
 {
 	kprintf("bad argument: %s\n", what);
-	kprintf("allowed: policy=eager|rfc|flushq ipi=own|sbi seed=NUMBER work=1..1000 "
+	kprintf("allowed: policy=eager|rfc|flushq|flushq-log|flushq-ticket ipi=own|sbi seed=NUMBER work=1..1000 asid_bits=0..16 resident=1..16 "
 		"harts=1..64 (informational); with audited=yes also "
 		"policy=broken-drop|broken-kernel|broken-recheck\n");
 	power_off(3);
@@ -115,6 +117,10 @@ static void parse_one(char *arg)
 		options.seed = number(copy, value, 0, 999999999999999999UL);
 	} else if (same(arg, "work")) {
 		options.work = number(copy, value, 1, 1000);
+	} else if (same(arg, "asid_bits")) {
+		options.asid_bits = number(copy, value, 0, 16);
+	} else if (same(arg, "resident")) {
+		options.resident = number(copy, value, 1, 16);
 	} else if (same(arg, "harts")) {
 		options.harts = number(copy, value, 1, 64);
 	} else {

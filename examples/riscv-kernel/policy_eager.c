@@ -2,11 +2,6 @@
 /* Everybody who ever ran the address space is interrupted. */
 #include "policy.h"
 
-static void eager_init(unsigned int n)
-{
-	(void)n;
-}
-
 static void eager_online(struct hart *h)
 {
 	(void)h;
@@ -18,13 +13,7 @@ static void eager_before_switch(struct hart *h, struct mm *mm)
 	/* Full barrier: joins before any translation of mm can be cached here. */
 	if (!((load_relaxed(&mm->set[0]) >> h->id) & 1))
 		__atomic_fetch_or(&mm->set[0], 1UL << h->id, __ATOMIC_SEQ_CST);
-	full_fence();
-}
-
-static void eager_switched(struct hart *h, struct mm *mm)
-{
-	(void)h;
-	(void)mm;
+	host_asid_before_switch(h, mm);
 }
 
 static void eager_shootdown(struct hart *h, struct mm *mm, const struct range *r)
@@ -39,14 +28,17 @@ static void eager_shootdown(struct hart *h, struct mm *mm, const struct range *r
 
 const struct policy policy_eager = {
 	.name = "eager",
-	.init = eager_init,
+	.init = host_asid_init,
+	.born = host_asid_born,
 	.online = eager_online,
+	.offline = policy_nothing,
 	.before_switch = eager_before_switch,
-	.switched = eager_switched,
-	.parked = policy_nothing,
+	.switched = host_asid_switched,
+	.parked = host_asid_parked,
 	.enter_lazy = policy_nothing,
 	.leave_lazy = policy_nothing,
 	.shootdown = eager_shootdown,
+	.tick = policy_nothing,
 	.interrupt = ipi_serve_mailbox,
-	.counters = policy_no_counters,
+	.counters = host_asid_counters,
 };

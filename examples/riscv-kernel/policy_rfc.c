@@ -12,7 +12,7 @@ struct rfc_cpu {
 	struct spinlock lock;
 	unsigned int n;
 	unsigned int need_flush;
-	unsigned long loaded_asid; /* 0: none */
+	unsigned long loaded_asid;
 	struct range slot[RFC_SLOTS];
 } __attribute__((aligned(64)));
 
@@ -29,9 +29,15 @@ static void raw_lock(struct hart *h, struct rfc_cpu *c)
 	wait_end(h);
 }
 
+#define NONE_LOADED (1UL << 32)
+
 static void rfc_init(unsigned int n)
 {
-	(void)n;
+	unsigned int i;
+
+	for (i = 0; i < n; i++)
+		cpus[i].loaded_asid = NONE_LOADED;
+	host_asid_init(n);
 }
 
 static void rfc_online(struct hart *h)
@@ -44,7 +50,7 @@ static void rfc_before_switch(struct hart *h, struct mm *mm)
 {
 	if (!((load_relaxed(&mm->set[0]) >> h->id) & 1))
 		__atomic_fetch_or(&mm->set[0], 1UL << h->id, __ATOMIC_SEQ_CST);
-	full_fence();
+	host_asid_before_switch(h, mm);
 }
 
 static void rfc_drain(struct hart *h, struct rfc_cpu *c)
@@ -74,11 +80,13 @@ static void rfc_load(struct hart *h, unsigned long asid)
 static void rfc_switched(struct hart *h, struct mm *mm)
 {
 	rfc_load(h, mm->asid);
+	host_asid_switched(h, mm);
 }
 
 static void rfc_parked(struct hart *h)
 {
-	rfc_load(h, 0);
+	rfc_load(h, NONE_LOADED);
+	host_asid_parked(h);
 }
 
 static bool rfc_enqueue(struct hart *h, struct rfc_cpu *c, const struct range *r)
@@ -149,13 +157,16 @@ static void rfc_interrupt(struct hart *h)
 const struct policy policy_rfc = {
 	.name = "rfc",
 	.init = rfc_init,
+	.born = host_asid_born,
 	.online = rfc_online,
+	.offline = policy_nothing,
 	.before_switch = rfc_before_switch,
 	.switched = rfc_switched,
 	.parked = rfc_parked,
 	.enter_lazy = policy_nothing,
 	.leave_lazy = policy_nothing,
 	.shootdown = rfc_shootdown,
+	.tick = policy_nothing,
 	.interrupt = rfc_interrupt,
-	.counters = policy_no_counters,
+	.counters = host_asid_counters,
 };

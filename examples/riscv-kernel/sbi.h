@@ -5,6 +5,7 @@
 
 #define SBI_TIME 0x54494D45UL
 #define SBI_HSM 0x48534DUL
+#define SBI_HSM_STOPPED 1
 
 struct sbi_ret {
 	long error;
@@ -35,6 +36,12 @@ static inline struct sbi_ret sbi_set_timer(unsigned long when)
 static inline struct sbi_ret sbi_hart_start(unsigned long id, unsigned long pc, unsigned long arg)
 {
 	return sbi_call(SBI_HSM, 0, id, pc, arg);
+}
+
+/* Returns only if it fails. */
+static inline struct sbi_ret sbi_hart_stop(void)
+{
+	return sbi_call(SBI_HSM, 1, 0, 0, 0);
 }
 
 static inline struct sbi_ret sbi_hart_status(unsigned long id)

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "policy.h"
+#include "sbi.h"
+
+#define OFFLINE_ONE_IN 32
+#define OFFLINE_US 200
 
 static struct task tasks[NR_TASKS];
 static struct spinlock lock; /* all of tasks' states, and what follows */
@@ -135,6 +139,50 @@ void task_yield(struct task *t)
 	spin_unlock(&lock);
 }
 
+/* Harts that have been stopped for long enough. Those that never stop call it: the lowest. */
+void start_stopped_harts(struct hart *h)
+{
+	extern char secondary_start[];
+	unsigned int i;
+
+	if (h->id != (unsigned int)__builtin_ctzl(load_relaxed(&online_mask)))
+		return;
+	for (i = 0; i < nr_harts; i++) {
+		unsigned long back = load_acquire(&harts[i].back);
+
+		if (!back || now() < back || sbi_hart_status(i).value != SBI_HSM_STOPPED)
+			continue;
+		harts[i].back = 0;
+		if (sbi_hart_start(i, (unsigned long)secondary_start, (unsigned long)&harts[i])
+			    .error)
+			panic("hart %u does not come back", i);
+	}
+}
+
+/* Now and then an idle hart stops; never the lowest, which starts the others again. */
+static void maybe_stop(struct hart *h)
+{
+	unsigned long lower = (1UL << h->id) - 1;
+
+	if (!(load_relaxed(&online_mask) & lower) || !tasks_alive())
+		return;
+	h->random = mix(h->random + options.seed + h->id);
+	if (h->random % OFFLINE_ONE_IN)
+		return;
+	if (h->mm)
+		mm_park(h);
+	policy->offline(h);
+	__atomic_fetch_and(&online_mask, ~(1UL << h->id), __ATOMIC_SEQ_CST);
+	full_fence();
+	/* Who asked before waits for the answer: see forget_stopped(). */
+	csr_clear(sip, IRQ_SOFT);
+	ipi_serve_mailbox(h);
+	h->count.offline++;
+	store_release(&h->back, now() + OFFLINE_US * TIME_PER_US);
+	sbi_hart_stop();
+	panic("hart %u does not stop", h->id);
+}
+
 /* The last mm stays in satp, for the next task may well be of the same process. */
 static struct task *idle(struct hart *h)
 {
@@ -154,6 +202,9 @@ static struct task *idle(struct hart *h)
 			mm_park(h);
 		if (!tasks_alive() && h->id == (unsigned int)__builtin_ctzl(online_mask) && !h->mm)
 			finish();
+		reclaim(h);
+		start_stopped_harts(h);
+		maybe_stop(h);
 		kernel_area_check(h);
 		set_timer_us(IDLE_POLL_US);
 		/* Wakes for what is enabled in sie, though none is taken here. */
@@ -175,6 +226,9 @@ struct trapframe *schedule(struct hart *h)
 			set_use(h, USE_RUNNING, h->mm);
 			policy->leave_lazy(h);
 			h->lazy = false;
+		} else {
+			/* A thread that unmapped something elsewhere must not see it here. */
+			policy->tick(h);
 		}
 	} else {
 		mm_load(h, t->mm);

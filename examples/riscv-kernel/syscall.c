@@ -29,10 +29,10 @@ bool syscall(struct hart *h, struct task *t)
 
 	switch (t->tf.reg[REG_A(7)]) {
 	case SYS_MAP:
-		a[0] = (unsigned long)mm_map(mm, a[0], a[1], a[2]);
+		a[0] = (unsigned long)mm_map(h, mm, a[0], a[1], a[2]);
 		return false;
 	case SYS_FILE_MAP:
-		a[0] = (unsigned long)mm_map_file(mm, a[0], a[1], a[2]);
+		a[0] = (unsigned long)mm_map_file(h, mm, a[0], a[1], a[2]);
 		return false;
 	case SYS_UNMAP:
 		a[0] = (unsigned long)mm_unmap(h, mm, a[0], a[1]);

@@ -120,6 +120,9 @@ struct trapframe *trap_user(struct trapframe *tf)
 		break;
 	case CAUSE_IRQ | 5:
 		kernel_area_check(h);
+		policy->tick(h);
+		reclaim(h);
+		start_stopped_harts(h);
 		if (++h->slice >= SLICE_TICKS) {
 			task_yield(t);
 			return schedule(h);

@@ -13,6 +13,7 @@
 #define U_STACK(t) (U_BOARD + 0x10000UL + (unsigned long)(t)*0x2000UL)
 #define U_AREA(t, a) (0x40400000UL + (unsigned long)(t)*0x400000UL + (unsigned long)(a)*0x200000UL)
 #define U_END 0x48000000UL
+#define U_TABLES ((U_END - U_TEXT) >> 21)
 
 enum sys_nr {
 	SYS_MAP, /* va, pages, stamp: private pages */

@@ -28,7 +28,7 @@ struct result {
 struct result probe_load(unsigned long va);
 struct result probe_store(unsigned long va, unsigned long value);
 void user_main(unsigned int role, unsigned int id, unsigned int thread, unsigned int threads,
-	       unsigned long seed, unsigned int left);
+	       unsigned long seed, unsigned int left, unsigned int late);
 
 __asm__(".section .user.entry, \"ax\"\n"
 	"	.option push\n"
@@ -54,6 +54,7 @@ struct self {
 	unsigned long stale;
 	unsigned long checks;
 	unsigned long children;
+	unsigned int late; /* what another thread unmapped may be there for a while */
 };
 
 static long sys(unsigned long nr, unsigned long arg0, unsigned long arg1, unsigned long arg2)
@@ -125,6 +126,8 @@ static void check(struct self *s, unsigned int thread, unsigned int area, unsign
 		return;
 	s->checks++;
 	if (!state) {
+		if (s->late && thread != me)
+			return;
 		if (!word.fault || !mark.fault || (area == WL_ANON && !store.fault))
 			wrong(s);
 		return;
@@ -284,7 +287,7 @@ static void after(struct self *s, const struct wl_op *op)
 }
 
 void user_main(unsigned int role, unsigned int id, unsigned int thread, unsigned int threads,
-	       unsigned long seed, unsigned int left)
+	       unsigned long seed, unsigned int left, unsigned int late)
 {
 	struct self s;
 	struct wl_op op;
@@ -292,6 +295,7 @@ void user_main(unsigned int role, unsigned int id, unsigned int thread, unsigned
 
 	s.id = id;
 	s.seed = seed;
+	s.late = late;
 	s.version = s.wrote = s.stale = s.checks = 0;
 	wl_start(&s.wl, (enum wl_role)role, seed, id * WL_THREADS + thread, thread, threads, left);
 	for (;;) {
