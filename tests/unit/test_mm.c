@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: MIT */
+/* mm.h and ticket.h: address spaces whose ASIDs flushq hands out, with and without a log. */
+#include "scene.h"
+
+#include <string.h>
+
+#define MMS 6
+
+static struct flushq_asids asids;
+static struct flushq_mm mm[MMS];
+static struct flushq_log logs[MMS];
+
+static void start_with(unsigned int cpus, unsigned int bits, bool log)
+{
+	unsigned int i;
+
+	fake_start(cpus);
+	memset(logs, 0, sizeof(logs));
+	flushq_use_asids(&fake.fq, &asids, bits);
+	for (i = 0; i < MMS; i++)
+		flushq_mm_init(&mm[i], log ? &logs[i] : NULL);
+}
+
+static void start(unsigned int bits, bool log)
+{
+	start_with(FAKE_NR, bits, log);
+}
+
+/* Returns the ASID; the register is written. */
+static flushq_asid run(unsigned int cpu, unsigned int i)
+{
+	flushq_asid asid;
+
+	fake.self = cpu;
+	fake.irqs_off[cpu]++;
+	asid = flushq_mm_switch_to(&fake.fq, cpu, &mm[i]);
+	flushq_switched(&fake.fq, cpu);
+	fake.irqs_off[cpu]--;
+	return asid;
+}
+
+static struct flushq_range page_of(unsigned int i)
+{
+	return flushq_mm_range(&fake.fq, &mm[i], 3 * PAGE, PAGE, PAGE, FLUSHQ_LEAF);
+}
+
+static void shoot(unsigned int cpu, unsigned int i)
+{
+	struct flushq_range range = page_of(i);
+
+	fake.self = cpu;
+	flushq_mm_shootdown(&fake.fq, cpu, &mm[i], &range);
+}
+
+/* CPU 1 ran it and parked, CPU 2 is lazy on it, CPU 0 runs another and shoots. */
+static void parked_and_lazy(bool log)
+{
+	struct flushq_range range;
+
+	if (FAKE_NR < 3)
+		return;
+	start(8, log);
+	run(1, 0);
+	park(1);
+	run(2, 0);
+	lazy(2);
+	run(0, 1);
+	fake_forget();
+	shoot(0, 0);
+	range = page_of(0);
+	CHECK(fake.nr_interrupts == 0);
+	CHECK(fake.nr_flushes == 0);
+	run(1, 0);
+	CHECK(fake_flushed(1, &range));
+	unlazy(2);
+	CHECK(fake_flushed(2, &range));
+	/* Both run it now. */
+	fake_forget();
+	shoot(0, 0);
+	CHECK(fake.interrupted[0] == 0x6);
+	CHECK(fake_flushed(1, &range) && fake_flushed(2, &range));
+	CHECK(fake_flushes_on(0) == 0);
+	/* One of them changes it itself: each flushes once. */
+	fake_forget();
+	shoot(1, 0);
+	CHECK(fake.interrupted[0] == 0x4);
+	CHECK(fake_flushes_on(1) == 1 && fake_flushes_on(2) == 1);
+	CHECK(fake.nr_rules_broken == 0);
+}
+
+TEST(mm, who_is_interrupted)
+{
+	parked_and_lazy(false);
+}
+
+TEST(mm, who_is_interrupted_with_a_log)
+{
+	parked_and_lazy(true);
+}
+
+/* A log that can't take it: the queues do, the caller's own flush is not forgotten. */
+TEST(mm, log_that_is_blocked)
+{
+	struct flushq_range range;
+	unsigned int i;
+
+	if (FAKE_NR < 2)
+		return;
+	start(8, true);
+	run(0, 0);
+	run(1, 0);
+	park(1);
+	fake_forget();
+	/* A writer that stalled in the first slot, a lap ago. */
+	logs[0].slot[0].state = FLUSHQ_RING_CLAIMED;
+	for (i = 0; i < FLUSHQ_LOG_SLOTS; i++)
+		shoot(0, 0);
+	range = page_of(0);
+	CHECK(fake_flushed(0, &range));
+	CHECK(fake.nr_interrupts == 0);
+	if (FLUSHQ_COUNTERS)
+		CHECK(flushq_count(&fake.fq, 0, FLUSHQ_LOG_BLOCKED) > 0);
+	fake_forget();
+	run(1, 0);
+	CHECK(fake_flushed(1, &range));
+}
+
+/* Away for more than a lap: all of it. */
+TEST(mm, log_that_moved_on)
+{
+	struct flushq_range whole;
+	unsigned int i;
+
+	if (FAKE_NR < 2)
+		return;
+	start(8, true);
+	run(1, 0);
+	park(1);
+	for (i = 0; i < FLUSHQ_LOG_SLOTS + 1; i++)
+		shoot(0, 0);
+	fake_forget();
+	whole = flushq_range_whole(run(1, 0), FLUSHQ_TABLES);
+	CHECK(fake_flushed(1, &whole));
+	if (FLUSHQ_COUNTERS)
+		CHECK(flushq_count(&fake.fq, 1, FLUSHQ_LOG_OVERTAKEN) == 1);
+}
+
+#ifdef CHECK_STEPS
+/* Atomic operations of a shootdown on a machine of 65 CPUs, or as many as there are. */
+static unsigned long work(unsigned int nr, unsigned int visited)
+{
+	unsigned long n = 0;
+	unsigned int i, k;
+
+	start_with(nr, 8, true);
+	for (i = 1; i <= visited; i++) {
+		run(i, 0);
+		park(i);
+	}
+	memset(steps.n, 0, sizeof(steps.n));
+	shoot(0, 0);
+	for (k = 0; k < STEP_NR_KINDS; k++)
+		n += steps.n[k];
+	CHECK(steps.n[STEP_RMW] == 1);
+	CHECK(fake.nr_interrupts == 0);
+	return n;
+}
+
+/* With 64 CPUs in the set, none running it, as many atomic operations as with one. */
+TEST(mm, fan_out)
+{
+	unsigned int nr = FLUSHQ_NR_CPUS > 65 ? 65 : FLUSHQ_NR_CPUS;
+
+	if (nr > 1)
+		CHECK(work(nr, nr - 1) == work(nr, 1));
+}
+#endif
+
+/* A rollover between an initiator's look at the ASID and its end: it asks for the new one (B5). */
+static flushq_atomic_ulong *renumber;
+
+static void renumbers(const struct flushq_range *range)
+{
+	(void)range;
+	if (renumber)
+		*renumber += 1;
+	renumber = NULL;
+}
+
+TEST(mm, renumbered_under_an_initiator)
+{
+	struct flushq_range range;
+	unsigned long cpus[FAKE_WORDS];
+	flushq_asid asid;
+
+	if (FAKE_NR < 2)
+		return;
+	start(8, false);
+	asid = run(0, 0);
+	fake_forget();
+	range = page_of(0);
+	renumber = &mm[0].id;
+	fake.on_flush = renumbers;
+	fake.self = 0;
+	flushq_mm_shootdown(&fake.fq, 0, &mm[0], &range);
+	CHECK(range.asid == asid + 1);
+	mm[0].id -= 1;
+	renumber = &mm[0].id;
+	range = page_of(0);
+	CHECK(flushq_mm_post(&fake.fq, 0, &mm[0], &range, cpus) == 0);
+	CHECK(range.asid == asid + 1);
+	fake.on_flush = NULL;
+}
+
+/* More address spaces than ASIDs: what runs keeps its own, the others get theirs by rollovers. */
+TEST(mm, rollover)
+{
+	unsigned long before;
+	unsigned int i, round;
+
+	if (FAKE_NR < 2)
+		return;
+	start(2, false);
+	i = run(1, 5);
+	CHECK(i != 0);
+	before = flushq_asid_rollovers(&asids);
+	for (round = 0; round < 4 * (MMS - 1); round++) {
+		flushq_asid got = run(0, round % (MMS - 1));
+
+		CHECK(got != i);
+		CHECK(flushq_asid_number(&asids, mm[5].id) == i);
+	}
+	CHECK(flushq_asid_rollovers(&asids) > before);
+	/* The mark: CPU 1 flushes everything when it next switches. */
+	fake_forget();
+	run(1, 0);
+	CHECK(fake_flushed(1, &all));
+}
+
+/* None at all: they share ASID 0, which is flushed before and behind the register's write. */
+TEST(mm, no_asids)
+{
+	start(0, false);
+	CHECK(run(0, 0) == 0);
+	fake_forget();
+	CHECK(run(0, 1) == 0);
+	CHECK(fake_flushes_on(0) >= 2);
+	CHECK(fake_last_on(0)->asid == 0 && fake_last_on(0)->pages == 0);
+	fake_forget();
+	CHECK(run(0, 1) == 0);
+	CHECK(fake_flushes_on(0) == 0);
+}
+
+TEST(mm, loaded)
+{
+	if (FAKE_NR < 2)
+		return;
+	start(8, false);
+	CHECK(!flushq_mm_loaded(&fake.fq, &mm[0]));
+	run(1, 0);
+	CHECK(flushq_mm_loaded(&fake.fq, &mm[0]));
+	lazy(1);
+	CHECK(flushq_mm_loaded(&fake.fq, &mm[0]));
+	CHECK(!flushq_mm_loaded(&fake.fq, &mm[1]));
+	/* Amid a switch it may still be in the register. */
+	fake.self = 1;
+	fake.irqs_off[1]++;
+	flushq_mm_switch_to(&fake.fq, 1, &mm[1]);
+	CHECK(flushq_mm_loaded(&fake.fq, &mm[0]));
+	flushq_switched(&fake.fq, 1);
+	fake.irqs_off[1]--;
+	CHECK(!flushq_mm_loaded(&fake.fq, &mm[0]));
+	park(1);
+	CHECK(!flushq_mm_loaded(&fake.fq, &mm[1]));
+}
+
+/* ---- tickets ---- */
+
+static struct flushq_ticket ticket;
+
+static bool take(unsigned int cpu, unsigned int i, enum flushq_kind kind)
+{
+	struct flushq_range range = flushq_mm_range(&fake.fq, &mm[i], 3 * PAGE, PAGE, PAGE, kind);
+
+	fake.self = cpu;
+	return flushq_mm_ticket_take(&fake.fq, cpu, &mm[i], &range, &ticket);
+}
+
+/* CPU 1 runs it and is not interrupted: its tick, its going away or a switch end the wait. */
+static void ticket_ends(void (*how)(unsigned int cpu))
+{
+	struct flushq_range range;
+
+	if (FAKE_NR < 2)
+		return;
+	start(8, false);
+	run(1, 0);
+	fake_forget();
+	CHECK(!take(0, 0, FLUSHQ_LEAF));
+	CHECK(fake.nr_interrupts == 0);
+	CHECK(!flushq_ticket_done(&fake.fq, &ticket));
+	how(1);
+	CHECK(flushq_ticket_done(&fake.fq, &ticket));
+	/* Whatever it was, before it uses it again it has flushed. */
+	range = page_of(0);
+	unlazy(1);
+	run(1, 0);
+	CHECK(fake_flushed(1, &range));
+	CHECK(flushq_ticket_done(&fake.fq, &ticket));
+}
+
+static void switches(unsigned int cpu)
+{
+	run(cpu, 1);
+}
+
+TEST(ticket, tick)
+{
+	ticket_ends(tick);
+}
+
+TEST(ticket, idle)
+{
+	ticket_ends(lazy);
+}
+
+TEST(ticket, parked)
+{
+	ticket_ends(park);
+}
+
+TEST(ticket, switches)
+{
+	ticket_ends(switches);
+}
+
+TEST(ticket, interrupt)
+{
+	ticket_ends(fake_drain);
+}
+
+/* The debt was paid by a drain that the ticket did not see: the next tick drains all the same. */
+TEST(ticket, drained_before_it_was_counted)
+{
+	if (FAKE_NR < 2)
+		return;
+	start(8, false);
+	run(1, 0);
+	CHECK(!take(0, 0, FLUSHQ_LEAF));
+	CHECK(fake.cpu[1].bell == FLUSHQ_BELL_TICKET);
+	ticket.enough[1] += 2;
+	fake_drain(1);
+	CHECK(flushq_ticket_done(&fake.fq, &ticket));
+	/* Nobody runs it: done at once. */
+	park(1);
+	CHECK(take(0, 0, FLUSHQ_LEAF));
+	CHECK(flushq_ticket_done(&fake.fq, &ticket));
+}
+
+/* A shootdown that finds a ticket's bell sends its interrupt; a ticket waited for sends one too. */
+TEST(ticket, bell)
+{
+	if (FAKE_NR < 2)
+		return;
+	start(8, false);
+	run(1, 0);
+	CHECK(!take(0, 0, FLUSHQ_LEAF));
+	fake_forget();
+	shoot(0, 0);
+	CHECK(fake.interrupted[0] == 0x2);
+	CHECK(flushq_ticket_done(&fake.fq, &ticket));
+	CHECK(!take(0, 0, FLUSHQ_LEAF));
+	fake_forget();
+	flushq_ticket_wait(&fake.fq, 0, &ticket);
+	CHECK(fake.interrupted[0] == 0x2);
+	CHECK(flushq_ticket_done(&fake.fq, &ticket));
+	fake_forget();
+	flushq_ticket_wait(&fake.fq, 0, &ticket);
+	CHECK(fake.nr_interrupts == 0);
+}
+
+/* What may not wait does not. */
+TEST(ticket, forced)
+{
+	if (FAKE_NR < 2)
+		return;
+	start(8, false);
+	run(1, 0);
+	fake_forget();
+	CHECK(take(0, 0, FLUSHQ_TABLES));
+	CHECK(fake.interrupted[0] == 0x2);
+	fake_forget();
+	CHECK(take(0, 0, FLUSHQ_GLOBAL));
+	CHECK(fake.interrupted[0] & 0x2);
+	CHECK(flushq_ticket_done(&fake.fq, &ticket));
+}
+
+/* It knows nothing of its address space. */
+TEST(ticket, outlives_the_address_space)
+{
+	if (FAKE_NR < 2)
+		return;
+	start(8, true);
+	run(1, 0);
+	CHECK(!take(0, 0, FLUSHQ_LEAF));
+	park(1);
+	memset(&mm[0], 0xa5, sizeof(mm[0]));
+	CHECK(flushq_ticket_done(&fake.fq, &ticket));
+}
+
+static struct flushq_reclaim items[3];
+static unsigned int freed;
+
+static void give_back(struct flushq_reclaim *item)
+{
+	CHECK(item == &items[freed]);
+	freed++;
+}
+
+TEST(ticket, reclaim_in_order)
+{
+	struct flushq_reclaim_list list = { NULL, NULL };
+	unsigned int i;
+
+	if (FAKE_NR < 2)
+		return;
+	start(8, false);
+	freed = 0;
+	CHECK(flushq_reclaim_run(&fake.fq, &list) == 0);
+	run(1, 0);
+	for (i = 0; i < 3; i++) {
+		struct flushq_range range = page_of(0);
+
+		if (i == 2)
+			park(1);
+		fake.self = 0;
+		flushq_mm_ticket_take(&fake.fq, 0, &mm[0], &range, &items[i].ticket);
+		items[i].free = give_back;
+		flushq_reclaim_add(&list, &items[i]);
+		if (i < 2)
+			CHECK(flushq_reclaim_run(&fake.fq, &list) == 0);
+	}
+	CHECK(flushq_reclaim_run(&fake.fq, &list) == 3 && freed == 3);
+	CHECK(list.first == NULL);
+	flushq_reclaim_add(&list, &items[0]);
+	freed = 0;
+	CHECK(flushq_reclaim_run(&fake.fq, &list) == 1);
+}
