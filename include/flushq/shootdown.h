@@ -70,15 +70,18 @@
  *
  * Of logs (log.h), where a debt is a published slot too:
  *
- *	L1  claim, acquire           two laps' items are seen in the wrong order
- *	    L4  publish, release
+ *	L1  claim, acquire           two laps' items are seen in the wrong order; the proof looks
+ *	    L4  publish, release     before the claim
  *	L4  publish, release         a reader's flush comes before the page table's change
  *	    L5  look, acquire
- *	L3  release, behind the      a reader takes a later lap's word for this one's (L6), starts
- *	    claim and the proof      behind what it has not flushed (L7), or takes a position of a
- *	    L6, L7, L8  acquire      wrap ago for its own (L8)
- *	L2  the proof, acquire       the turn that a writer before made is not passed on
- *	    L4
+ *	L2  the proof, acquire       an entry behind a hole goes unseen; the turn that a writer before
+ *	    L4                       made is not passed on
+ *	L3  release, behind the      a reader takes a later lap's word for this one's (L6), or a
+ *	    claim and the proof      position of a wrap ago for its own (L7)
+ *	    L6  acquire, then the state again
+ *	    L7  acquire behind joining; read behind L5
+ *	L4, L3                       who joins leaves out what its walks do not see
+ *	    L8  relaxed looks, then the flush (a full fence to the walks behind it, arch.h)
  */
 #ifndef FLUSHQ_SHOOTDOWN_H
 #define FLUSHQ_SHOOTDOWN_H

@@ -28,7 +28,7 @@ template <int N> struct suite : rl::test_suite<suite<N>, N> {
 struct ops {
 	void (*order_walks)(walk_order *);
 	int (*walk)(const rl::atomic<int> *, const walk_order *);
-	void (*end_release_sequence)(rl::atomic_data *);
+	void (*end_release_sequence)(rl::atomic_data *, bool);
 	rl::test_result_e (*run)(rl::test_params &, std::ostream &, bool);
 };
 
@@ -85,14 +85,15 @@ template <int N> struct impl {
 		return v;
 	}
 
-	static void end_release_sequence(rl::atomic_data *data)
+	static void end_release_sequence(rl::atomic_data *data, bool release)
 	{
 		rl::atomic_data_impl<N> &var = *static_cast<rl::atomic_data_impl<N> *>(data);
 		int i;
 
 		for (i = 0; i < N; i++)
 			var.history_[var.current_index_ % rl::atomic_history_size]
-				.acq_rel_order_[i] = self().release_fence_order_[i];
+				.acq_rel_order_[i] =
+				release ? self().acq_rel_order_[i] : self().release_fence_order_[i];
 	}
 
 	static rl::test_result_e run(rl::test_params &params, std::ostream &state, bool second)
@@ -124,9 +125,9 @@ int walk(const rl::atomic<int> *pte, const walk_order *order)
 	return op->walk(pte, order);
 }
 
-void end_release_sequence(rl::atomic_data *data)
+void end_release_sequence(rl::atomic_data *data, bool release)
 {
-	op->end_release_sequence(data);
+	op->end_release_sequence(data, release);
 }
 
 static const unsigned long seed = 1;

@@ -38,8 +38,9 @@ struct walk_order {
 void order_walks(walk_order *order);
 int walk(const rl::atomic<int> *pte, const walk_order *order);
 
-/* C++20: a relaxed store of the same thread no longer continues a release sequence. */
-void end_release_sequence(rl::atomic_data *data);
+/* C++20: a store, even of the same thread, does not continue a release sequence. One that is a
+ * release itself (`release`) begins another. */
+void end_release_sequence(rl::atomic_data *data, bool release = false);
 
 /* Prints a line for each scenario; returns 1 if one failed. */
 int main(int argc, char **argv, const char *client, const scenario *table, unsigned int nr);

@@ -33,8 +33,7 @@ template <typename T>
 void store(word<T> *p, typename same<T>::type v, rl::memory_order order, rl::debug_info_param info)
 {
 	p->rl::template atomic<T>::store(v, order, info);
-	if (order == rl::mo_relaxed)
-		end_release_sequence(p->impl_);
+	end_release_sequence(p->impl_, order == rl::mo_release);
 	if (p->plain)
 		p->plain->store(0, info);
 }
