@@ -134,14 +134,18 @@ void local_flush(struct hart *h, const struct range *r)
 
 /*
  * One hart at a time waits in the firmware for others. Two of them there, where no interrupt of
- * ours reaches, could keep QEMU with -icount from running any third: see wait_begin().
+ * ours reaches, could keep QEMU with -icount from running any third: see wait_begin(). And a hart
+ * that stops with a fence asked of it would keep the asker waiting for ever, for the firmware drops
+ * what a stopped hart has not done (B8): so it stops behind this lock. The harts that are asked are
+ * those returned; a hart that is not has flushed everything.
  */
 static struct spinlock firmware_lock;
 
-void firmware_begin(struct hart *h)
+unsigned long firmware_begin(struct hart *h)
 {
 	spin_lock(&firmware_lock);
 	wait_begin(h);
+	return load_acquire(&online_mask);
 }
 
 void firmware_end(struct hart *h)
@@ -199,8 +203,9 @@ void ipi_fence(struct hart *h, unsigned long mask, const struct range *r)
 		return;
 	ipi_account(h, mask);
 	if (ipi_by_sbi) {
-		firmware_begin(h);
-		fence_by_sbi(mask, r);
+		mask &= firmware_begin(h);
+		if (mask)
+			fence_by_sbi(mask, r);
 		firmware_end(h);
 		return;
 	}

@@ -209,7 +209,7 @@ void serve(struct hart *h);
 void ipi_start(struct hart *h, const struct mm *mm, enum kind kind);
 void ipi_account(struct hart *h, unsigned long mask);
 void ipi_fence(struct hart *h, unsigned long mask, const struct range *r);
-void firmware_begin(struct hart *h);
+unsigned long firmware_begin(struct hart *h);
 void firmware_end(struct hart *h);
 void ipi_serve_mailbox(struct hart *h);
 void local_flush(struct hart *h, const struct range *r);

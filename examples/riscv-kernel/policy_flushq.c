@@ -131,7 +131,7 @@ static void fq_fence_by_sbi(struct hart *h, struct mm *mm, struct flushq_range *
 	if (n == 0)
 		return;
 	ipi_account(h, mask[0]);
-	firmware_begin(h);
+	mask[0] &= firmware_begin(h);
 	flushq_sbi_remote_flush(mask, FLUSHQ_CPUSET_WORDS(NR_CPUS), range);
 	firmware_end(h);
 }

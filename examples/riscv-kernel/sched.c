@@ -172,7 +172,11 @@ static void maybe_stop(struct hart *h)
 	if (h->mm)
 		mm_park(h);
 	policy->offline(h);
+	if (ipi_by_sbi)
+		(void)firmware_begin(h);
 	__atomic_fetch_and(&online_mask, ~(1UL << h->id), __ATOMIC_SEQ_CST);
+	if (ipi_by_sbi)
+		firmware_end(h);
 	full_fence();
 	/* Who asked before waits for the answer: see forget_stopped(). */
 	csr_clear(sip, IRQ_SOFT);

@@ -8,7 +8,7 @@
 
 #include "compiler.h"
 
-/* Most CPUs a machine may have: 1 and up. Sizes every CPU mask, two of which a shootdown keeps on
+/* Most CPUs a machine may have: 1 and up. Sizes every CPU mask, three of which a shootdown keeps on
  * the stack. */
 #ifndef FLUSHQ_NR_CPUS
 #define FLUSHQ_NR_CPUS 64
@@ -71,6 +71,12 @@
 #define FLUSHQ_OWED 64
 #endif
 
+/* Turns of flushq_arch_relax() after which one that waits for a CPU interrupts it itself, in case the
+ * one that was about to is stopped: a power of two. Longer than interrupts are ever off. */
+#ifndef FLUSHQ_PATIENCE
+#define FLUSHQ_PATIENCE 65536
+#endif
+
 /* Width of queue positions in bits: 8, 16 or 32. Any width is safe; 8 lets a test cross the wrap.
  */
 #ifndef FLUSHQ_POSITION_BITS
@@ -117,6 +123,8 @@ FLUSHQ_STATIC_ASSERT((FLUSHQ_OWED) >= 1 && (FLUSHQ_OWED) <= 255, "FLUSHQ_OWED mu
 FLUSHQ_STATIC_ASSERT((FLUSHQ_POSITION_BITS) == 8 || (FLUSHQ_POSITION_BITS) == 16 ||
 			     (FLUSHQ_POSITION_BITS) == 32,
 		     "FLUSHQ_POSITION_BITS must be 8, 16 or 32");
+FLUSHQ_STATIC_ASSERT(FLUSHQ_PRIV_POWER_OF_2(FLUSHQ_PATIENCE),
+		     "FLUSHQ_PATIENCE must be a power of two");
 FLUSHQ_STATIC_ASSERT((FLUSHQ_COUNTERS) == 0 || (FLUSHQ_COUNTERS) == 1,
 		     "FLUSHQ_COUNTERS must be 0 or 1");
 /* Four laps: a slot must tell an older lap from a newer one. */

@@ -11,6 +11,7 @@ enum flushq_event {
 	FLUSHQ_IPI_SENT, /* CPUs interrupted */
 	FLUSHQ_IPI_PARKED, /* of those, no longer in need when it was sent: a race, and rare */
 	FLUSHQ_IPI_COALESCED, /* CPUs that had an interrupt on its way already */
+	FLUSHQ_IPI_AGAIN, /* CPUs that were waited for so long that they were interrupted once more */
 	FLUSHQ_DEFERRED, /* CPUs left to pay at their next switch */
 	FLUSHQ_COVERED, /* requests that found no room, but the mark covered them */
 	FLUSHQ_OVERFLOWS, /* requests that found no room and set the mark */

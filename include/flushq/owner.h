@@ -400,9 +400,15 @@ static inline void flushq_drain(struct flushq *fq, unsigned int self)
  * context. */
 static inline void flushq_tick(struct flushq *fq, unsigned int self)
 {
-	if (self < fq->nr && flushq_load_relaxed(&fq->cpu[self].bell) == FLUSHQ_BELL_SILENT &&
-	    flushq_priv_idle(&fq->cpu[self], self))
-		return;
+	struct flushq_cpu *cpu;
+
+	if (FLUSHQ_LIKELY(self < fq->nr)) {
+		cpu = &fq->cpu[self];
+		/* Busy: this is an NMI, and the table is half written. */
+		if (!cpu->busy && flushq_load_relaxed(&cpu->bell) == FLUSHQ_BELL_SILENT &&
+		    flushq_priv_idle(cpu, self))
+			return;
+	}
 	flushq_drain(fq, self);
 }
 
@@ -432,6 +438,9 @@ static inline void flushq_priv_unload(struct flushq_cpu *cpu, unsigned int self,
 	/* Another entry may be the same address space, renumbered. */
 	if (res->loaded)
 		mine = res->log[cpu->current];
+	/* Nor can a stray be told from it: it costs a look more while it stays in its log's set. */
+	if (FLUSHQ_UNLIKELY(cpu->stray))
+		return;
 	for (i = 0; gone; i++, gone >>= 1)
 		/* S9: pairs with S4. */
 		if (gone & 1 && res->log[i] && res->log[i] != mine)

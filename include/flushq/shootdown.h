@@ -355,16 +355,31 @@ static inline bool flushq_priv_passed(const struct flushq_cpu *cpu,
 	return !flushq_context_needs(flushq_load_acquire(&cpu->context), range);
 }
 
-static inline void flushq_priv_wait(const struct flushq_priv_post *post,
-				    const struct flushq_cpu *cpu)
+/* Whoever rang the bell of CPU `target` may be stopped before its interrupt: a virtual CPU that does
+ * not run. One more does no harm. */
+static FLUSHQ_COLD void flushq_priv_interrupt_again(const struct flushq_priv_post *post,
+						    unsigned int target)
 {
+	unsigned long set[FLUSHQ_CPUSET_WORDS(FLUSHQ_NR_CPUS)] = { 0 };
+
+	set[target / FLUSHQ_CPUSET_BITS] = flushq_cpuset_bit(target);
+	flushq_priv_event(post->counts, post->self, FLUSHQ_IPI_AGAIN, 1);
+	flushq_arch_interrupt(set, FLUSHQ_CPUSET_WORDS(post->fq->nr));
+}
+
+static inline void flushq_priv_wait(const struct flushq_priv_post *post, unsigned int target)
+{
+	const struct flushq_cpu *cpu = &post->fq->cpu[target];
 	uint32_t enough = flushq_priv_enough(cpu);
+	unsigned int turns = 0;
 
 	while (!flushq_priv_passed(cpu, post->range, &enough)) {
 		/* Two CPUs with interrupts off may wait for each other. */
 		if (post->self < post->fq->nr &&
 		    flushq_load_relaxed(&post->fq->cpu[post->self].bell))
 			flushq_drain(post->fq, post->self);
+		if (FLUSHQ_UNLIKELY(++turns % FLUSHQ_PATIENCE == 0))
+			flushq_priv_interrupt_again(post, target);
 		flushq_arch_relax();
 	}
 }
@@ -399,7 +414,7 @@ static inline void flushq_priv_wait_all(const struct flushq_priv_post *post, uns
 			unsigned int cpu = w * FLUSHQ_CPUSET_BITS + flushq_cpuset_pop(&users[w]);
 
 			if (cpu < post->fq->nr)
-				flushq_priv_wait(post, &post->fq->cpu[cpu]);
+				flushq_priv_wait(post, cpu);
 		}
 	}
 }

@@ -8,9 +8,9 @@
  *
  * variant 2: who waits does not call the relax hook
  * patch shootdown.h
- *	-flushq_drain(post->fq, post->self);
+ *	-flushq_priv_interrupt_again(post, target);
  *	-flushq_arch_relax();
- *	+flushq_drain(post->fq, post->self);
+ *	+flushq_priv_interrupt_again(post, target);
  *	+flushq_host_spin();
  *	-static inline void flushq_priv_wait(
  *	+void flushq_host_spin(void);

@@ -389,6 +389,11 @@ TEST(drain, tick)
 	fake.self = 4;
 	flushq_tick(&fake.fq, 4);
 	CHECK(fake.event[FLUSHQ_DRAINS] == 2 && fake.nr_rules_broken == 0);
+	/* An NMI's, with nothing to do: it leaves that, too, to be found out by whom it interrupted. */
+	fake.cpu[4].busy = true;
+	flushq_tick(&fake.fq, 4);
+	CHECK(fake.cpu[4].again && fake.event[FLUSHQ_DRAINS] == 2);
+	fake.cpu[4].busy = fake.cpu[4].again = false;
 	fake_forget();
 	flushq_tick(&fake.fq, 8);
 	CHECK(fake.nr_rules_broken == 1 && fake_flushed(4, &all));

@@ -98,6 +98,27 @@ TEST(mm, who_is_interrupted_with_a_log)
 	parked_and_lazy(true);
 }
 
+/* What is in the register but not in the table may have any log: the CPU stays in those it was in. */
+TEST(mm, stray_with_a_log)
+{
+	unsigned int i;
+
+	start(8, true);
+	fake.self = 0;
+	fake.irqs_off[0]++;
+	for (i = 0; i <= FLUSHQ_RESIDENT; i++)
+		flushq_priv_switch_to(&fake.fq, 0, (flushq_asid)(10 + i), mm[0].cpus, &logs[0]);
+	flushq_switched(&fake.fq, 0);
+	CHECK(fake.cpu[0].stray && flushq_cpuset_has(logs[0].loaded, 0));
+	/* With room again it is as usual. */
+	flushq_priv_switch_to(&fake.fq, 0, 9, mm[0].cpus, &logs[0]);
+	flushq_switched(&fake.fq, 0);
+	CHECK(!fake.cpu[0].stray && flushq_cpuset_has(logs[0].loaded, 0));
+	park(0);
+	CHECK(!flushq_cpuset_has(logs[0].loaded, 0));
+	fake.irqs_off[0]--;
+}
+
 /* A log that can't take it: the queues do, the caller's own flush is not forgotten. */
 TEST(mm, log_that_is_blocked)
 {

@@ -130,9 +130,31 @@ TEST(wait, wait_takes_no_older_drain)
 		fake.cpu[1].drains = turn->drains;
 		fake.cpu[1].bell = turn->bell;
 		fake.on_relax = take_turn;
-		flushq_priv_wait(&post, &fake.cpu[1]);
+		flushq_priv_wait(&post, 1);
 		CHECK(turns_taken == wait[i].ends);
 	}
+}
+
+static void deliver_once_sent(void)
+{
+	if (fake.nr_interrupts)
+		fake_deliver();
+}
+
+/* Somebody rang the bell and was stopped before its interrupt: who waits for it sends its own. */
+TEST(wait, for_an_interrupt_that_does_not_come)
+{
+	struct flushq_range r = fake_page(5, 3);
+
+	scene();
+	fake.held = true;
+	fake.on_relax = deliver_once_sent;
+	fake.cpu[1].bell = FLUSHQ_BELL_INTERRUPT;
+	fake_shootdown(0, set, &r);
+	CHECK(fake.nr_interrupts == 1 && fake.interrupted[0] == 0x2);
+	CHECK(fake.nr_relaxed == FLUSHQ_PATIENCE);
+	CHECK(fake.event[FLUSHQ_IPI_SENT] == 0 && fake.event[FLUSHQ_IPI_AGAIN] == 1);
+	CHECK(fake_flushed(1, &r));
 }
 
 enum going { STAYS, PARKS, GOES_LAZY, SWITCHES, IS_SWITCHING, GOES_OFFLINE, NR_GOINGS };
