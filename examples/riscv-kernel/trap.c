@@ -37,11 +37,8 @@ void set_timer_us(unsigned long us)
 }
 
 /*
- * A wait for other harts, with the timer's interrupt on, whose handler just sets the timer again.
- * On real harts that would only cost time. QEMU with -icount runs one hart until it halts or
- * something is due: one that spins keeps those from running that it waits for, and after a timer
- * of some other hart it may even leave out the next in turn, always the same. Software interrupts
- * stay off: who waits serves them.
+ * A wait for other harts, with the timer's interrupt on: see trap_wait(). Software interrupts stay
+ * off: who waits serves them.
  */
 void wait_begin(struct hart *h)
 {
@@ -63,19 +60,22 @@ void wait_end(struct hart *h)
 }
 
 /*
- * With ipi=sbi the hart that is waited for may be in the firmware, and have its turns cut short
- * there for ever. Sleeping, longer each time, leaves them to it.
+ * Who has waited in vain for a while sleeps, longer each time, or until it is asked for something. On
+ * real harts that would only save power. QEMU with -icount runs one hart until it halts or something
+ * is due: those that spin, all on timers, can keep the one from running that they wait for, and do
+ * so for ever. With ipi=sbi that may be in the firmware.
  */
 void trap_wait(void)
 {
 	struct hart *h = this_hart();
 
-	if (ipi_by_sbi) {
-		if (h->backoff < SPIN_US_MAX)
-			h->backoff *= 2;
-		set_timer(now() + h->backoff * TIME_PER_US);
-		__asm__ volatile("wfi" : : : "memory");
-	}
+	if (h->backoff < SPIN_US_MAX)
+		h->backoff *= 2;
+	set_timer(now() + h->backoff * TIME_PER_US);
+	/* Wakes the wfi; taken it is not, in a handler. */
+	csr_set(sie, IRQ_SOFT);
+	__asm__ volatile("wfi" : : : "memory");
+	csr_clear(sie, IRQ_SOFT);
 	set_timer(now() + SPIN_US * TIME_PER_US);
 }
 
