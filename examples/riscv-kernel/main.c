@@ -78,6 +78,8 @@ static void hart_online(struct hart *h)
 	full_fence();
 	mm_online(h);
 	csr_write(sie, IRQ_SOFT | IRQ_TIMER);
+	/* Who asked while it was stopped, and now waits for a hart that is online: that interrupt is lost. */
+	policy->interrupt(h);
 	store_release(&h->online, true);
 }
 
