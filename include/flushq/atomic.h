@@ -49,10 +49,13 @@ typedef unsigned long flushq_atomic_ulong;
 #define flushq_store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 #endif
 
-/* True when *p was *expected and is now v. Else *expected is what *p was. Never fails spuriously.
+/*
+ * True when *p was *expected and is now v. Else *expected is what *p was. Never fails spuriously.
+ * gcc before 13 needs an acquire failure for an lr.aq on RISC-V: with the sc.aq of success alone later
+ * loads may come before it (RISC-V unprivileged, "Load-Reserved/Store-Conditional").
  */
 #define flushq_cas_acquire(p, expected, v)                                                         \
-	__atomic_compare_exchange_n((p), (expected), (v), false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)
+	__atomic_compare_exchange_n((p), (expected), (v), false, __ATOMIC_ACQUIRE, __ATOMIC_ACQUIRE)
 
 /* These return the old value. */
 #define flushq_swap_relaxed(p, v) __atomic_exchange_n((p), (v), __ATOMIC_RELAXED)
