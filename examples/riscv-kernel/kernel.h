@@ -23,6 +23,7 @@
 #define IDLE_POLL_US 50
 #define SPIN_US 3
 #define SPIN_US_MAX 64
+#define TURNS_MAX 1000
 #define TIME_PER_US 10 /* QEMU virt: 10 MHz */
 
 #define SATP_SV39 (8UL << 60)
@@ -128,7 +129,7 @@ struct hart {
 	struct mm *mm; /* in satp; NULL: the kernel's table */
 	unsigned int slice;
 	unsigned int waits;
-	unsigned long backoff;
+	unsigned long backoff, turns; /* of a wait */
 	unsigned long timer; /* when the tick is due */
 	unsigned long switches;
 	unsigned long stale;

@@ -46,6 +46,7 @@ void wait_begin(struct hart *h)
 		return;
 	csr_clear(sie, IRQ_SOFT);
 	h->backoff = SPIN_US;
+	h->turns = 0;
 	set_timer(now() + SPIN_US * TIME_PER_US);
 	csr_set(sstatus, 2UL);
 }
@@ -60,23 +61,25 @@ void wait_end(struct hart *h)
 }
 
 /*
- * Who has waited in vain for a while sleeps, longer each time, or until it is asked for something. On
- * real harts that would only save power. QEMU with -icount runs one hart until it halts or something
- * is due: those that spin, all on timers, can keep the one from running that they wait for, and do
- * so for ever. With ipi=sbi that may be in the firmware.
+ * QEMU with -icount runs one hart until it halts or something is due. Those that spin, all on timers,
+ * may come to leave out the one that they wait for, always the same: so the turns have no period, and
+ * who has waited in vain for long sleeps, or until it is asked for something. (Not at once: when all
+ * sleep, QEMU depends on the host's clock.) With ipi=sbi the one waited for may be in the firmware.
  */
 void trap_wait(void)
 {
 	struct hart *h = this_hart();
 
-	if (h->backoff < SPIN_US_MAX)
-		h->backoff *= 2;
-	set_timer(now() + h->backoff * TIME_PER_US);
-	/* Wakes the wfi; taken it is not, in a handler. */
-	csr_set(sie, IRQ_SOFT);
-	__asm__ volatile("wfi" : : : "memory");
-	csr_clear(sie, IRQ_SOFT);
-	set_timer(now() + SPIN_US * TIME_PER_US);
+	if (ipi_by_sbi || ++h->turns > TURNS_MAX) {
+		if (h->backoff < SPIN_US_MAX)
+			h->backoff *= 2;
+		set_timer(now() + h->backoff * TIME_PER_US);
+		/* Wakes the wfi; taken it is not, in a handler. */
+		csr_set(sie, IRQ_SOFT);
+		__asm__ volatile("wfi" : : : "memory");
+		csr_clear(sie, IRQ_SOFT);
+	}
+	set_timer(now() + SPIN_US * TIME_PER_US + mix(now() + h->id) % (SPIN_US * TIME_PER_US));
 }
 
 static unsigned long user_va(const char *p)
