@@ -58,7 +58,7 @@ void host_asid_switched(struct hart *h, struct mm *mm)
 {
 	/* All that have no ASID of their own have this one. */
 	if (mm->asid == 0) {
-		__asm__ volatile("sfence.vma x0, %0" : : "r"(0UL) : "memory");
+		flushq_riscv_sfence_asid(0);
 		h->count.flush_asid++;
 	}
 	flushq_asid_switched(&asids, h->id);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * asid.h - hands out ASIDs (or VMIDs: a second instance) and takes them all back at once.
+ * asid.h - hands out ASIDs (or VMIDs: a second instance; it gives numbers, the flushes are the
+ * host's) and takes them all back at once.
  *
  * An address space has an id, one word: a generation and the ASID that it has in that generation.
  * 0 is an address space that never had one. There is no free(): when the ASIDs run out, a new
@@ -36,6 +37,7 @@
  *		flushq_switch_to(fq, self, flushq_asid_number(asids, id), ...);
  *	}
  *	write the register; flush ASID 0 if it is that
+ *	flushq_switched(fq, self);		and, unless flushq_use_asids() was called:
  *	flushq_asid_switched(asids, self);
  *
  * Of a CPU's two words, `next` covers the ASID from before C2 on. `held` is the one that the

@@ -5,9 +5,15 @@
 #ifndef FLUSHQ_COMPILER_H
 #define FLUSHQ_COMPILER_H
 
+/* bool, size_t, uintptr_t and the types of fixed width: where there are no such headers (Linux has
+ * <linux/types.h>), define FLUSHQ_TYPES_H as the one to include instead. */
+#ifdef FLUSHQ_TYPES_H
+#include FLUSHQ_TYPES_H
+#else
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#endif
 
 #ifdef __cplusplus
 #define FLUSHQ_STATIC_ASSERT(cond, sentence) static_assert(cond, sentence)

@@ -9,7 +9,7 @@
 #include "compiler.h"
 
 /* Most CPUs a machine may have: 1 and up. Sizes every CPU mask, three of which a shootdown keeps on
- * the stack. */
+ * the stack, and tickets: 4 bytes for each CPU. */
 #ifndef FLUSHQ_NR_CPUS
 #define FLUSHQ_NR_CPUS 64
 #endif

@@ -16,7 +16,8 @@
  *	flushq_mm_loaded	anywhere                         no
  *
  * Between flushq_mm_switch_to() and flushq_switched() the same holds as for flushq_switch_to(); all
- * other calls of the owner (parking, lazy, drains) are those of owner.h.
+ * other calls of the owner (parking, lazy, drains) are those of owner.h. The table of labels (S4...)
+ * is in shootdown.h.
  */
 #ifndef FLUSHQ_MM_H
 #define FLUSHQ_MM_H
@@ -25,8 +26,9 @@
 
 /*
  * An address space. Its memory stays such (an array, or memory that is only reused for these) as
- * long as the machine runs: a CPU may leave `cpus` after the address space died. `log` may be freed
- * once no CPU has it loaded.
+ * long as the machine runs: a CPU may leave `cpus` after the address space died. It may be another's,
+ * and its `log` and root page be freed, once flushq_mm_loaded() is false. For that the host must see to
+ * it that idle CPUs do not keep a dead one in their registers for ever (they look, and park).
  */
 struct flushq_mm {
 	flushq_atomic_ulong id; /* asid.h */
@@ -94,8 +96,12 @@ static inline flushq_asid flushq_mm_switch_to(struct flushq *fq, unsigned int se
 static inline bool flushq_priv_renumbered(const struct flushq *fq, const struct flushq_mm *mm,
 					  struct flushq_range *range)
 {
-	flushq_asid asid = flushq_asid_number(fq->asids, flushq_load_relaxed(&mm->id));
+	flushq_asid asid;
 
+	if (range->kind == FLUSHQ_GLOBAL)
+		return false;
+	/* S4: acquire, pairs with G3: it may have had another in between, whose users are gone. */
+	asid = flushq_asid_number(fq->asids, flushq_load_acquire(&mm->id));
 	if (FLUSHQ_LIKELY(asid == range->asid))
 		return false;
 	range->asid = (uint16_t)asid;
@@ -112,7 +118,8 @@ static inline struct flushq_range flushq_mm_range(const struct flushq *fq,
 				 size, stride, kind);
 }
 
-/* flushq_post() for a change to `mm`; the range's ASID is brought up to date. */
+/* flushq_post() for a change to `mm`; the range's ASID is brought up to date. `interrupt` has
+ * FLUSHQ_CPUSET_WORDS(nr) words. */
 static inline unsigned int flushq_mm_post(struct flushq *fq, unsigned int self,
 					  const struct flushq_mm *mm, struct flushq_range *range,
 					  unsigned long *interrupt)
@@ -163,11 +170,13 @@ static inline bool flushq_mm_loaded(const struct flushq *fq, const struct flushq
 		uint32_t context = flushq_load_acquire(&fq->cpu[cpu].context);
 
 		if (!flushq_cpuset_has(mm->cpus, cpu))
-			continue;
+			continue; /* S9 */
 		if (context & FLUSHQ_CONTEXT_SWITCHING ||
 		    (context & FLUSHQ_CONTEXT_LOADED && context >> 16 == asid))
 			return true;
 	}
+	/* S4: pairs with S9: who has left the set did so behind its last walk. */
+	flushq_fence_acquire();
 	return false;
 }
 

@@ -2,8 +2,8 @@
 /*
  * owner.h - what a CPU does for itself: comes and goes, switches address spaces, pays what it owes.
  *
- * All but flushq_drain() and flushq_tick() are called on the CPU itself with interrupts off; none
- * waits for another CPU. An NMI that drains within one of them leaves the work to it. The table of
+ * All that a CPU calls but flushq_drain() and flushq_tick() are called with interrupts off; none waits
+ * for another CPU. An NMI that drains within one of them leaves the work to it. The table of
  * labels (C1...) is in shootdown.h.
  *
  * What a CPU's TLB holds, and when it is flushed:
@@ -667,6 +667,7 @@ static inline void flushq_park(struct flushq *fq, unsigned int self)
 	struct flushq_cpu *cpu;
 	uint32_t context, gone;
 
+	FLUSHQ_ASSERT(flushq_arch_irqs_off());
 	if (!flushq_priv_known(fq, self))
 		return;
 	cpu = &fq->cpu[self];
@@ -693,6 +694,7 @@ static inline void flushq_enter_lazy(struct flushq *fq, unsigned int self)
 {
 	uint32_t context;
 
+	FLUSHQ_ASSERT(flushq_arch_irqs_off());
 	if (!flushq_priv_known(fq, self))
 		return;
 	context = flushq_load_relaxed(&fq->cpu[self].context);

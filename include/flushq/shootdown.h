@@ -65,6 +65,7 @@
  *	    G4  generation, full fence, then next (G5)
  *	G3  the id, release          an ASID of the new generation is used without the flush that the
  *	    C2  behind its load      rollover marked
+ *	    S4  the initiator's look a use of before it was renumbered, after the page was reused
  *	G6  lock, acquire            two address spaces get one ASID
  *	    G7  unlock, release
  *

@@ -14,7 +14,7 @@
  *	flushq_reclaim_add,	by one at a time                 no
  *	flushq_reclaim_run
  *
- * A ticket is its holder's memory, used by one caller at a time. It knows nothing of the address
+ * A ticket is its holder's memory (FLUSHQ_NR_CPUS sizes it), used by one caller at a time. It knows nothing of the address
  * space, which may die before it. flushq_ticket_wait() serves its own CPU's queue, so interrupts may
  * be off.
  */

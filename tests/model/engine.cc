@@ -73,7 +73,7 @@ template <int N> struct impl {
 		for (i = 0; i < N; i++) {
 			own[i] = t.acq_rel_order_[i];
 			acquire[i] = t.acquire_fence_order_[i];
-			if (order->at[i] > own[i])
+			if (i != t.index_)
 				t.acq_rel_order_[i] = order->at[i];
 		}
 		v = pte->load(rl::mo_relaxed, RL_INFO);

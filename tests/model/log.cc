@@ -99,6 +99,8 @@ void boot(int threads, unsigned int position)
 		flushq_store_relaxed(&slot->value, flushq_priv_value(&range));
 	}
 	seen = (flushq_pos)position;
+	/* Nobody sees what was before all this. */
+	model::order_walks(&tlb.order);
 }
 
 void halt()
@@ -372,6 +374,19 @@ void suspect(int t)
 	enter(false);
 }
 
+/* A sleeper's hole is filled by the next, and the log goes on. */
+void recover(int t)
+{
+	struct flushq_range range = request(NOTHING);
+
+	if (t)
+		return;
+	MODEL_CHECK(!flushq_log_append(&m->log, &range));
+	stale_tail[0] = -1;
+	for (int i = 0; i < 2 * FLUSHQ_LOG_SLOTS; i++)
+		MODEL_CHECK(flushq_log_append(&m->log, &range));
+}
+
 /* ---- a CPU that is away for half the states and more ---- */
 
 const unsigned int HALF = FLUSHQ_PRIV_LOG_HALF;
@@ -430,6 +445,7 @@ const model::scenario table[] = {
 	{ "hole", 3, 2, hole_before, posts, halt },
 	{ "heal", 3, 2, heal_before, posts, halt },
 	{ "suspect", 3, 2, hole_before, suspect, halt },
+	{ "recover", 2, 0, hole_before, recover, halt },
 #endif
 #if MODEL_SLOTS > 2
 	{ "holes", 3, 2, holes_before, posts, halt },

@@ -259,6 +259,9 @@ void boot(int threads, unsigned int position, unsigned int last)
 		booting = i;
 		flushq_online(&m->fq, cpu_of(i));
 	}
+	/* Nobody sees what was before all this. */
+	for (i = 0; i < NR_CPUS; i++)
+		model::order_walks(&tlbs[i].order);
 	booting = -1;
 }
 
@@ -313,13 +316,24 @@ void claim(int thread, unsigned int behind)
 			     (flushq_pos)(flushq_priv_ring_empty(pos) + FLUSHQ_RING_CLAIMED));
 }
 
-void halt()
+void destroy()
 {
 	for (int i = 0; i < nr; i++)
 		cpus[cpu_of(i)].~flushq_cpu();
 	if (logging)
 		a_log->~flushq_log();
 	m->~machine();
+}
+
+/* Who is not in a set holds nothing of its address space: the ASID may be given away. */
+void halt()
+{
+	for (int i = 0; i < nr; i++)
+		for (int mm = A; mm <= B && asids[A] != asids[B]; mm++)
+			for (int va = 0; va < NR_VAS; va++)
+				MODEL_CHECK(*cached(&tlbs[i], mm, va) < 0 ||
+					    flushq_cpuset_has(set_of(mm), cpu_of(i)));
+	destroy();
 }
 
 /* What an initiator asks for. */
@@ -559,6 +573,22 @@ void global(int t)
 	use(A, 0);
 	flushq_park(&m->fq, 1);
 	serve(A, 0);
+}
+
+/* In the set already, with the number that it had before: nobody is to be told that it joins. */
+void renumbered_before()
+{
+	boot(2, WRAP, 1);
+	sets[B] = A;
+	ran(1, B, true);
+}
+
+void renumbered(int t)
+{
+	if (t == 0)
+		return post(A, 0);
+	flushq_tick(&m->fq, 1);
+	visit(A, 0);
 }
 
 /* ---- slots and marks that others left ---- */
@@ -1252,6 +1282,15 @@ void offline_parked(int t)
 	use(A, 0);
 }
 
+void offline_for_good(int t)
+{
+	if (t == 0)
+		return post(A, 0);
+	use(A, 0);
+	leave();
+	flushq_offline(&m->fq, 1);
+}
+
 /* Its debts went with its TLB. */
 void offline_debt(int t)
 {
@@ -1365,7 +1404,7 @@ const model::scenario table[] = {
 	{ "lazy", 2, 4, loaded_before, lazy, halt },
 	{ "join", 2, 4, join_before, join, halt },
 	{ "fenced", 2, 4, sb_before, fenced, halt },
-	{ "online", 2, 4, online_before, online, halt },
+	{ "online", 2, 4, online_before, online, destroy },
 	{ "covered", 2, 4, covered_before, sb, halt },
 	{ "marked", 2, 4, marked_before, sb, halt },
 	{ "two_asids", 2, 3, two_asids_before, sb, halt },
@@ -1407,6 +1446,7 @@ const model::scenario table[] = {
 	{ "stray_self", 2, 3, stray_before, stray_self, halt },
 	{ "stray_parks", 2, 3, stray_before, stray_parks, halt },
 	{ "offline_parked", 2, 3, loaded_before, offline_parked, halt },
+	{ "offline_for_good", 2, 3, loaded_before, offline_for_good, halt },
 	{ "offline_debt", 2, 3, parked_before, offline_debt, halt },
 	{ "stray_lazy", 2, 3, stray_before, stray_lazy, halt },
 	{ "log_switch", 2, 3, logged<sb_before>, sb, halt },
@@ -1431,8 +1471,8 @@ const model::scenario table[] = {
 	{ "same_tables", 2, 3, same_tables_before, same_tables, halt },
 	{ "reborn_wait", 2, 3, reborn_wait_before, reborn_wait, halt },
 	{ "stray", 2, 3, stray_before, stray, halt },
-	{ "offline", 2, 3, offline_before, offline, halt },
-	{ "offline_back", 2, 3, offline_before, offline_back, halt },
+	{ "offline", 2, 3, offline_before, offline, destroy },
+	{ "offline_back", 2, 3, offline_before, offline_back, destroy },
 	{ "wait_parks", 2, 3, wait_before, wait_parks, halt },
 	{ "wait_switches", 2, 3, wait_before, wait_switches, halt },
 	{ "between", 2, 3, lazy_tables_before, between, halt },
@@ -1455,7 +1495,8 @@ const model::scenario table[] = {
 	{ "lazy_tables", 2, 3, lazy_tables_before, lazy_tables, halt },
 	{ "parked_tables", 2, 3, parked_tables_before, parked_tables, halt },
 	{ "left_tables", 2, 3, lazy_tables_before, left_tables, halt },
-	{ "global", 2, 3, global_before, global, halt },
+	{ "renumbered", 2, 3, renumbered_before, renumbered, halt },
+	{ "global", 2, 3, global_before, global, destroy },
 	{ "wait_two", 3, 50000, wait_two_before, wait_two, halt },
 	{ "mutual", 2, 50000, mutual_before, mutual, halt },
 #endif

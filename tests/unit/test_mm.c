@@ -119,6 +119,24 @@ TEST(mm, stray_with_a_log)
 	fake.irqs_off[0]--;
 }
 
+/* Kernel ranges have no ASID: asked for once, as they are. */
+TEST(mm, kernel_range)
+{
+	struct flushq_range range;
+
+	if (FAKE_NR < 2)
+		return;
+	start(8, false);
+	run(0, 0);
+	run(1, 1);
+	range = flushq_mm_range(&fake.fq, &mm[1], 3 * PAGE, PAGE, PAGE, FLUSHQ_GLOBAL);
+	fake_forget();
+	fake.self = 0;
+	flushq_mm_shootdown(&fake.fq, 0, &mm[1], &range);
+	CHECK(range.asid == 0 && fake.nr_interrupts == 1);
+	CHECK(fake_flushes_on(0) == 1 && fake_flushes_on(1) == 1);
+}
+
 /* A log that can't take it: the queues do, the caller's own flush is not forgotten. */
 TEST(mm, log_that_is_blocked)
 {
