@@ -158,7 +158,8 @@ static inline bool flushq_mm_ticket_take(struct flushq *fq, unsigned int self,
 
 /*
  * Whether some CPU may have `mm` in its register, running or lazy: then its root page, and its log,
- * can't be freed. Nobody may be about to switch to it.
+ * can't be freed. Nobody may be about to switch to it. (True as well while some CPU is between
+ * flushq_mm_switch_to() and flushq_switched().)
  */
 static inline bool flushq_mm_loaded(const struct flushq *fq, const struct flushq_mm *mm)
 {
@@ -166,17 +167,19 @@ static inline bool flushq_mm_loaded(const struct flushq *fq, const struct flushq
 	unsigned int cpu;
 
 	for (cpu = 0; cpu < fq->nr; cpu++) {
-		/* S4: acquire, pairs with C1. */
-		uint32_t context = flushq_load_acquire(&fq->cpu[cpu].context);
+		bool member = flushq_cpuset_has(mm->cpus, cpu);
+		uint32_t context;
 
-		if (!flushq_cpuset_has(mm->cpus, cpu))
-			continue; /* S9 */
-		if (context & FLUSHQ_CONTEXT_SWITCHING ||
-		    (context & FLUSHQ_CONTEXT_LOADED && context >> 16 == asid))
+		/* S4: pairs with S9: who left the set in its switch is seen to switch, or behind that. */
+		flushq_fence_acquire();
+		/* S4: acquire, pairs with C1. */
+		context = flushq_load_acquire(&fq->cpu[cpu].context);
+		/* It has still to leave the log's set. */
+		if (context & FLUSHQ_CONTEXT_SWITCHING)
+			return true;
+		if (member && context & FLUSHQ_CONTEXT_LOADED && context >> 16 == asid)
 			return true;
 	}
-	/* S4: pairs with S9: who has left the set did so behind its last walk. */
-	flushq_fence_acquire();
 	return false;
 }
 

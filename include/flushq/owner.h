@@ -534,6 +534,7 @@ static inline void flushq_priv_switch_to(struct flushq *fq, unsigned int self, f
 	uint32_t context = flushq_context_loaded(asid) | FLUSHQ_CONTEXT_SWITCHING;
 	struct flushq_resident *res;
 	struct flushq_cpu *cpu;
+	uint32_t before;
 	unsigned int at;
 	bool joins;
 
@@ -561,7 +562,11 @@ static inline void flushq_priv_switch_to(struct flushq *fq, unsigned int self, f
 		joins = true;
 	if (log)
 		(void)flushq_cpuset_add(log->loaded, self);
-	if (FLUSHQ_LIKELY(flushq_load_relaxed(&cpu->context) != FLUSHQ_CONTEXT_OFFLINE)) {
+	before = flushq_load_relaxed(&cpu->context);
+	/* Again, with another ASID: changes since may have been asked for with the one in between. */
+	if (FLUSHQ_UNLIKELY(before & FLUSHQ_CONTEXT_SWITCHING))
+		joins = true;
+	if (FLUSHQ_LIKELY(before != FLUSHQ_CONTEXT_OFFLINE)) {
 		flushq_context_enter(&cpu->context, context); /* C1, C2 */
 	} else {
 		FLUSHQ_ASSERT(!"flushq_switch_to() before flushq_online()");

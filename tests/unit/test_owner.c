@@ -254,6 +254,22 @@ TEST(owner, offline_flushes_first)
 	CHECK(fake_flushes_on(4) == 1 && !flushq_cpuset_has(set, 4));
 }
 
+/* Twice before the register is written: another number was asked for in between, maybe. */
+TEST(owner, switches_again)
+{
+	struct flushq_range asid5 = flushq_range_whole(5, FLUSHQ_TABLES);
+
+	scene();
+	switch_to(4, 5, set);
+	CHECK(fake_flushes_on(4) == 0);
+	switch_to(4, 5, set);
+	expect_flush(4, &asid5);
+	switched(4);
+	fake_forget();
+	switch_to(4, 5, set);
+	CHECK(fake_flushes_on(4) == 0);
+}
+
 /* It never came up, or comes up again without having gone. */
 TEST(owner, offline_and_online_out_of_turn)
 {
