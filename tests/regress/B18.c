@@ -11,9 +11,9 @@
  *
  * variant 2: lazy CPUs do not count as having it loaded
  * patch mm.h
- *	-(context & FLUSHQ_CONTEXT_LOADED && context >> 16 == asid)
- *	+(context & FLUSHQ_CONTEXT_LOADED && !(context & FLUSHQ_CONTEXT_LAZY) &&
- *	+ context >> 16 == asid)
+ *	-if (member && context & FLUSHQ_CONTEXT_LOADED && context >> 16 == asid)
+ *	+if (member && context & FLUSHQ_CONTEXT_LOADED && !(context & FLUSHQ_CONTEXT_LAZY) &&
+ *	+    context >> 16 == asid)
  *
  * variant 3: the host frees tables with a ticket for leaf entries
  */
