@@ -85,6 +85,12 @@ static void at_most(const char *what, unsigned long is, unsigned long most)
 
 /* `count` shootdowns of `asids` ASIDs while the target runs another one, or none; then it switches.
  */
+static void runs(flushq_asid asid)
+{
+	flushq_switch_to(&fq, TARGET, asid, set);
+	flushq_switched(&fq, TARGET);
+}
+
 static void run(bool running, unsigned int asids)
 {
 	unsigned long all, of_asids, drains, marked_writes = 0, marked_loads = 0, i;
@@ -97,9 +103,9 @@ static void run(bool running, unsigned int asids)
 	flushq_online(&fq, INITIATOR);
 	flushq_online(&fq, TARGET);
 	for (i = 0; i < asids; i++)
-		flushq_switch_to(&fq, TARGET, 1 + (flushq_asid)i, set);
+		runs(1 + (flushq_asid)i);
 	if (running)
-		flushq_switch_to(&fq, TARGET, 0, set);
+		runs(0);
 	else
 		flushq_park(&fq, TARGET);
 	all = flushq_count(&fq, TARGET, FLUSHQ_FLUSHED_ALL);
@@ -139,7 +145,7 @@ static void run(bool running, unsigned int asids)
 	       marked ? (double)marked_loads / (double)marked : 0.0, marked_fences);
 	is("drains meanwhile", flushq_count(&fq, TARGET, FLUSHQ_DRAINS), drains);
 
-	flushq_switch_to(&fq, TARGET, 1, set);
+	runs(1);
 	is("drains at the switch", flushq_count(&fq, TARGET, FLUSHQ_DRAINS) - drains, 1);
 	all = flushq_count(&fq, TARGET, FLUSHQ_FLUSHED_ALL) - all;
 	of_asids = flushq_count(&fq, TARGET, FLUSHQ_FLUSHED_ASIDS) - of_asids;
@@ -147,7 +153,7 @@ static void run(bool running, unsigned int asids)
 	is("FLUSHQ_FLUSHED_ASIDS at the switch", of_asids, asids == 1);
 	for (i = 1; i <= asids; i++)
 		is("the ASID was flushed", flushed[i], true);
-	flushq_switch_to(&fq, TARGET, 2, set);
+	runs(2);
 	is("drains at the next switch", flushq_count(&fq, TARGET, FLUSHQ_DRAINS) - drains, 1);
 }
 
