@@ -245,7 +245,8 @@ static FLUSHQ_COLD bool flushq_priv_asid_rollover(struct flushq_asids *asids)
 	for (cpu = 0; cpu < asids->nr; cpu++) {
 		struct flushq_priv_asid_kept *kept = asids->kept[cpu];
 		const struct flushq_priv_asid_kept before[2] = { kept[0], kept[1] };
-		/* G5: acquire, pairs with G1: `held` is no older than `next`. */
+		/* G5: acquire, pairs with G1: `held` is no older than `next`, and what they no
+		 * longer cover is not used any more. (For `held` the marks' fence (R8) acquires.) */
 		unsigned long next = flushq_load_acquire(&asids->cpu[cpu].next);
 		unsigned long held = flushq_load_relaxed(&asids->cpu[cpu].held);
 
@@ -387,14 +388,14 @@ static inline unsigned long flushq_asid_begin(struct flushq_asids *asids, unsign
 }
 
 /*
- * The register holds what flushq_asid_begin() or _renew() returned last. Relaxed: a rollover that
- * saw it too early would only make this CPU flush after what it still did before.
+ * The register holds what flushq_asid_begin() or _renew() returned last. G1: release: a rollover that
+ * lets go of the old one passes on (G3) that its tables are not walked any more.
  */
 static inline void flushq_asid_switched(struct flushq_asids *asids, unsigned int self)
 {
 	FLUSHQ_ASSERT(flushq_arch_irqs_off());
 	if (flushq_priv_asid_known(asids, self))
-		flushq_store_relaxed(&asids->cpu[self].held,
+		flushq_store_release(&asids->cpu[self].held,
 				     flushq_load_relaxed(&asids->cpu[self].next));
 }
 
@@ -405,7 +406,8 @@ static inline void flushq_asid_parked(struct flushq_asids *asids, unsigned int s
 	if (!flushq_priv_asid_known(asids, self))
 		return;
 	flushq_store_relaxed(&asids->cpu[self].held, 0ul);
-	flushq_store_relaxed(&asids->cpu[self].next, 0ul);
+	/* G1: release: uses are over. */
+	flushq_store_release(&asids->cpu[self].next, 0ul);
 }
 
 /*

@@ -58,8 +58,9 @@
  *
  * Of ASIDs (asid.h):
  *
- *	G1  next, release            a rollover sees the new next and an older held: the ASID in the
- *	    G5  rollover's acquire   register becomes another's
+ *	G1  next, held: release      a rollover sees the new next and an older held: the ASID in the
+ *	    G5  rollover's acquire   register becomes another's; a use of before it was renumbered,
+ *				     after the page was reused (passed on by G7, G6, G3 and S4)
  *	C2  full fence, then the     neither sees the other: the ASID that a CPU is about to use
  *	    generation (G2)          becomes another's
  *	    G4  generation, full fence, then next (G5)

@@ -134,6 +134,27 @@ void mp_rmw(int t)
 	}
 }
 
+/* Message passing through a third thread, which publishes what it read: log.h's L2, from L4 to L5. */
+template <int LD> void chain(int t)
+{
+	if (t == 0) {
+		put(s->x, 1);
+		put(s->y, 1, REL);
+	} else if (t == 1) {
+		s->r[2] = get(s->y, LD);
+		fence(rl::mo_release);
+		put(s->z, 1, REL);
+	} else {
+		s->r[0] = get(s->z, ACQ);
+		s->r[1] = get(s->x);
+	}
+}
+
+void chain_after()
+{
+	fail_if(s->r[2] == 1 && s->r[0] == 1 && s->r[1] == 0);
+}
+
 template <bool FENCES> void iriw(int t)
 {
 	if (t < 2) {
@@ -255,6 +276,8 @@ const model::scenario table[] = {
 	{ "mp_fences", 2, 0, before, mp_fences<true, true>, mp_after },
 	{ "mp_overwritten_seen", 2, 0, before, mp_overwritten, mp_after },
 	{ "mp_rmw", 3, 0, before, mp_rmw, mp_after },
+	{ "chain_relaxed_seen", 3, 0, before, chain<RLX>, chain_after },
+	{ "chain_acquire", 3, 0, before, chain<ACQ>, chain_after },
 	{ "iriw_seen", 4, 0, before, iriw<false>, iriw_after },
 	{ "iriw_fences", 4, 0, before, iriw<true>, iriw_after },
 	{ "reuse_relaxed_seen", 2, 0, before, reuse<RLX>, end },

@@ -17,10 +17,19 @@ template <typename T> struct word : rl::atomic<T> {
 	rl::var<int> *plain = nullptr;
 	/* Set for hints: what a thread reads at first, which may be any value. */
 	const int *stale = nullptr;
+	/* Set for words in memory that is freed some time: 1 until then. */
+	rl::var<int> *memory = nullptr;
 };
+
+template <typename T> void touch(const word<T> *p, rl::debug_info_param info)
+{
+	if (p->memory && p->memory->load(info) != 1)
+		rl::ctx().fail_test("freed memory", rl::test_result_user_assert_failed, info);
+}
 
 template <typename T> T load(const word<T> *p, rl::memory_order order, rl::debug_info_param info)
 {
+	touch(p, info);
 	if (p->stale && p->stale[rl::thread_index()] >= 0)
 		return (T)p->stale[rl::thread_index()];
 	T v = p->rl::template atomic<T>::load(order, info);
@@ -32,6 +41,7 @@ template <typename T> T load(const word<T> *p, rl::memory_order order, rl::debug
 template <typename T>
 void store(word<T> *p, typename same<T>::type v, rl::memory_order order, rl::debug_info_param info)
 {
+	touch(p, info);
 	p->rl::template atomic<T>::store(v, order, info);
 	end_release_sequence(p->impl_, order == rl::mo_release);
 	if (p->plain)
@@ -42,24 +52,28 @@ template <typename T>
 bool cas(word<T> *p, T *expected, typename same<T>::type v, rl::memory_order order,
 	 rl::debug_info_param info)
 {
+	touch(p, info);
 	return p->compare_exchange_strong(*expected, v, order, info, rl::mo_relaxed, info);
 }
 
 template <typename T>
 T swap(word<T> *p, typename same<T>::type v, rl::memory_order order, rl::debug_info_param info)
 {
+	touch(p, info);
 	return p->exchange(v, order, info);
 }
 
 template <typename T>
 void set(word<T> *p, typename same<T>::type v, rl::memory_order order, rl::debug_info_param info)
 {
+	touch(p, info);
 	(void)p->fetch_or(v, order, info);
 }
 
 template <typename T>
 void keep(word<T> *p, typename same<T>::type v, rl::memory_order order, rl::debug_info_param info)
 {
+	touch(p, info);
 	(void)p->fetch_and(v, order, info);
 }
 
