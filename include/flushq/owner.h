@@ -34,6 +34,15 @@
 #define FLUSHQ_BELL_INTERRUPT 1u /* an interrupt is on its way */
 #define FLUSHQ_BELL_TICKET 2u /* at the next tick will do (ticket.h) */
 
+/* What a drain has read from the ring and not yet flushed. */
+struct flushq_priv_debt {
+	struct flushq_range
+		mark; /* what the mark, or an unpublished slot, calls for, if `marked` */
+	struct flushq_range run; /* requests merged so far, if `pending` */
+	unsigned int budget; /* pages that may still be flushed one by one */
+	bool marked, pending;
+};
+
 /* All zero: a CPU that was never onlined. */
 struct flushq_cpu {
 	/* The owner's line: written by the CPU itself alone. */
@@ -44,6 +53,7 @@ struct flushq_cpu {
 	bool stray; /* something that is not in the table may be in the register */
 	bool doubled; /* two entries of one ASID may be in the register */
 	unsigned int current; /* the context's entry in the table, if it has one */
+	struct flushq_priv_debt debt; /* of the drain that runs: not on the stack */
 	struct flushq_resident resident;
 	struct flushq_counts counts;
 	/* The producers' lines. */
@@ -184,19 +194,11 @@ static FLUSHQ_COLD void flushq_priv_flush_asid(struct flushq_cpu *cpu, unsigned 
 	flushq_priv_flush(cpu, self, &whole, &budget);
 }
 
-/* What a drain has read from the ring and not yet flushed. */
-struct flushq_priv_debt {
-	struct flushq_range
-		mark; /* what the mark, or an unpublished slot, calls for, if `marked` */
-	struct flushq_range run; /* requests merged so far, if `pending` */
-	unsigned int budget; /* pages that may still be flushed one by one */
-	bool marked, pending;
-};
-
 static inline void flushq_priv_owe_now(struct flushq_cpu *cpu, unsigned int self,
-				       struct flushq_priv_debt *debt,
 				       const struct flushq_range *range)
 {
+	struct flushq_priv_debt *debt = &cpu->debt;
+
 	if (debt->marked && flushq_range_covers(&debt->mark, range))
 		return;
 	if (debt->pending && flushq_range_merge(&debt->run, range))
@@ -227,7 +229,7 @@ static inline enum flushq_priv_due flushq_priv_due(const struct flushq_cpu *cpu,
 }
 
 static inline void flushq_priv_owe(struct flushq_cpu *cpu, unsigned int self,
-				   struct flushq_priv_debt *debt, struct flushq_range *range)
+				   struct flushq_range *range)
 {
 	enum flushq_priv_due due = flushq_priv_due(cpu, range);
 
@@ -236,15 +238,14 @@ static inline void flushq_priv_owe(struct flushq_cpu *cpu, unsigned int self,
 	if (!flushq_arch_by_page((enum flushq_kind)range->kind))
 		*range = flushq_range_whole(range->asid, (enum flushq_kind)range->kind);
 	if (due == FLUSHQ_PRIV_NOW)
-		flushq_priv_owe_now(cpu, self, debt, range);
+		flushq_priv_owe_now(cpu, self, range);
 	else if (!flushq_resident_owe(&cpu->resident, range))
 		flushq_priv_flush_asid(cpu, self, range->asid);
 }
 
 /* The logs of what may be in the register: what this CPU has not seen, or the whole ASID where it was
  * overtaken. */
-static inline void flushq_priv_replay(struct flushq_cpu *cpu, unsigned int self,
-				      struct flushq_priv_debt *debt)
+static inline void flushq_priv_replay(struct flushq_cpu *cpu, unsigned int self)
 {
 	struct flushq_resident *res = &cpu->resident;
 	enum flushq_log_result result;
@@ -261,7 +262,7 @@ static inline void flushq_priv_replay(struct flushq_cpu *cpu, unsigned int self,
 		       FLUSHQ_LOG_RANGE) {
 			/* The address space may have another number by now. */
 			range.asid = res->asid[i];
-			flushq_priv_owe(cpu, self, debt, &range);
+			flushq_priv_owe(cpu, self, &range);
 			flushq_priv_event(&cpu->counts, self, FLUSHQ_LOG_REPLAYS, 1);
 		}
 		res->seen[i] = reader.seen;
@@ -295,7 +296,7 @@ static inline void flushq_priv_drain(struct flushq_cpu *cpu, unsigned int self)
 {
 	struct flushq_ring *ring = &cpu->queue.ring;
 	uint32_t drains = flushq_load_relaxed(&cpu->drains), mark, key;
-	struct flushq_priv_debt debt;
+	struct flushq_priv_debt *debt = &cpu->debt;
 	flushq_pos pos = cpu->head;
 	unsigned int taken;
 	unsigned long value;
@@ -306,13 +307,13 @@ static inline void flushq_priv_drain(struct flushq_cpu *cpu, unsigned int self)
 	(void)flushq_swap_acq_rel(&cpu->bell, FLUSHQ_BELL_SILENT);
 
 	mark = flushq_ring_unstick(ring);
-	debt.mark = flushq_mark_range(mark);
-	debt.marked = mark != 0 && flushq_priv_due(cpu, &debt.mark) == FLUSHQ_PRIV_NOW;
-	debt.run = debt.mark;
-	debt.pending = false;
-	debt.budget = FLUSHQ_PAGES_MAX;
-	if (mark != 0 && !debt.marked && flushq_priv_due(cpu, &debt.mark) == FLUSHQ_PRIV_LATER)
-		flushq_priv_flush_asid(cpu, self, debt.mark.asid);
+	debt->mark = flushq_mark_range(mark);
+	debt->marked = mark != 0 && flushq_priv_due(cpu, &debt->mark) == FLUSHQ_PRIV_NOW;
+	debt->run = debt->mark;
+	debt->pending = false;
+	debt->budget = FLUSHQ_PAGES_MAX;
+	if (mark != 0 && !debt->marked && flushq_priv_due(cpu, &debt->mark) == FLUSHQ_PRIV_LATER)
+		flushq_priv_flush_asid(cpu, self, debt->mark.asid);
 	for (taken = 0; taken < FLUSHQ_QUEUE_SLOTS; taken++, pos++) {
 		struct flushq_range range;
 		int seen = flushq_ring_look(ring, pos, &key, &value);
@@ -328,19 +329,19 @@ static inline void flushq_priv_drain(struct flushq_cpu *cpu, unsigned int self)
 			break;
 		}
 		range = flushq_priv_unpack(key, value);
-		flushq_priv_owe(cpu, self, &debt, &range);
+		flushq_priv_owe(cpu, self, &range);
 	}
-	flushq_priv_replay(cpu, self, &debt);
+	flushq_priv_replay(cpu, self);
 	/* A log that is not in the table can't be replayed. */
 	if (FLUSHQ_UNLIKELY(blocked || cpu->stray)) {
 		flushq_priv_event(&cpu->counts, self, FLUSHQ_ESCALATIONS, 1);
-		debt.mark = flushq_range_whole(0, FLUSHQ_GLOBAL);
-		debt.marked = true;
+		debt->mark = flushq_range_whole(0, FLUSHQ_GLOBAL);
+		debt->marked = true;
 	}
-	if (debt.marked)
-		flushq_priv_flush(cpu, self, &debt.mark, &debt.budget);
-	if (debt.pending && !(debt.marked && flushq_range_covers(&debt.mark, &debt.run)))
-		flushq_priv_flush(cpu, self, &debt.run, &debt.budget);
+	if (debt->marked)
+		flushq_priv_flush(cpu, self, &debt->mark, &debt->budget);
+	if (debt->pending && !(debt->marked && flushq_range_covers(&debt->mark, &debt->run)))
+		flushq_priv_flush(cpu, self, &debt->run, &debt->budget);
 
 	flushq_ring_free(ring, cpu->head, pos);
 	cpu->head = pos;

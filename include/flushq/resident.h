@@ -118,8 +118,8 @@ static inline bool flushq_resident_shares(const struct flushq_resident *res, uns
  * better: it asks for that, or the ASID's debts together are more than FLUSHQ_PAGES_MAX pages, or
  * there is no room. At most FLUSHQ_OWED steps.
  */
-static inline bool flushq_resident_owe(struct flushq_resident *res,
-				       const struct flushq_range *range)
+static FLUSHQ_NOINLINE bool flushq_resident_owe(struct flushq_resident *res,
+						const struct flushq_range *range)
 {
 	uint32_t pages = range->pages;
 	unsigned int i, at = res->nr_owed;

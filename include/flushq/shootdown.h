@@ -369,21 +369,39 @@ static FLUSHQ_COLD void flushq_priv_interrupt_again(const struct flushq_priv_pos
 	flushq_arch_interrupt(set, FLUSHQ_CPUSET_WORDS(post->fq->nr));
 }
 
-static inline void flushq_priv_wait(const struct flushq_priv_post *post, unsigned int target)
+/* A wait for one CPU. */
+struct flushq_priv_wait {
+	uint32_t enough; /* of its drains */
+	unsigned int turns;
+};
+
+/* Returns when CPU `target` has passed (true), or this CPU is asked for something itself (false). */
+static FLUSHQ_NOINLINE bool flushq_priv_wait_turns(const struct flushq_priv_post *post,
+						   unsigned int target,
+						   struct flushq_priv_wait *wait)
 {
 	const struct flushq_cpu *cpu = &post->fq->cpu[target];
-	uint32_t enough = flushq_priv_enough(cpu);
-	unsigned int turns = 0;
 
-	while (!flushq_priv_passed(cpu, post->range, &enough)) {
-		/* Two CPUs with interrupts off may wait for each other. */
+	while (!flushq_priv_passed(cpu, post->range, &wait->enough)) {
 		if (post->self < post->fq->nr &&
 		    flushq_load_relaxed(&post->fq->cpu[post->self].bell))
-			flushq_drain(post->fq, post->self);
-		if (FLUSHQ_UNLIKELY(++turns % FLUSHQ_PATIENCE == 0))
+			return false;
+		if (FLUSHQ_UNLIKELY(++wait->turns % FLUSHQ_PATIENCE == 0))
 			flushq_priv_interrupt_again(post, target);
 		flushq_arch_relax();
 	}
+	return true;
+}
+
+static inline void flushq_priv_wait(const struct flushq_priv_post *post, unsigned int target)
+{
+	struct flushq_priv_wait wait;
+
+	wait.enough = flushq_priv_enough(&post->fq->cpu[target]);
+	wait.turns = 0;
+	/* Two CPUs with interrupts off may wait for each other. */
+	while (!flushq_priv_wait_turns(post, target, &wait))
+		flushq_drain(post->fq, post->self);
 }
 
 /*

@@ -12,9 +12,9 @@
  *	-flushq_arch_relax();
  *	+flushq_priv_interrupt_again(post, target);
  *	+flushq_host_spin();
- *	-static inline void flushq_priv_wait(
+ *	-struct flushq_priv_wait {
  *	+void flushq_host_spin(void);
- *	+static inline void flushq_priv_wait(
+ *	+struct flushq_priv_wait {
  */
 #include "machine.h"
 
