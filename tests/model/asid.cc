@@ -11,12 +11,6 @@
 #define FLUSHQ_ASID_BITS 3
 #define FLUSHQ_ASSERT(cond) MODEL_CHECK(cond)
 
-#define MODEL_CHECK(cond)                                                                          \
-	do {                                                                                       \
-		if (!(cond))                                                                       \
-			rl::ctx().fail_test(#cond, rl::test_result_user_assert_failed, RL_INFO);   \
-	} while (0)
-
 #include <flushq/asid.h>
 
 #include <new>

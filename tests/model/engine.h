@@ -14,6 +14,14 @@
 #undef assert
 #undef $
 
+#define MODEL_TEXT_(x) #x
+#define MODEL_TEXT(x) MODEL_TEXT_(x)
+#define MODEL_CHECK(cond)                                                                          \
+	do {                                                                                       \
+		if (!(cond))                                                                       \
+			rl::ctx().fail_test(#cond, rl::test_result_user_assert_failed, RL_INFO);   \
+	} while (0)
+
 namespace model
 {
 

@@ -12,14 +12,6 @@
 #define FLUSHQ_NR_CPUS 4
 #define FLUSHQ_LOG_SLOTS MODEL_SLOTS
 
-#define MODEL_TEXT_(x) #x
-#define MODEL_TEXT(x) MODEL_TEXT_(x)
-#define MODEL_CHECK(cond)                                                                          \
-	do {                                                                                       \
-		if (!(cond))                                                                       \
-			rl::ctx().fail_test(#cond, rl::test_result_user_assert_failed, RL_INFO);   \
-	} while (0)
-
 #include <flushq/log.h>
 
 #include <new>

@@ -20,14 +20,6 @@
 
 #define MODEL_INTERRUPT() poll_nmi()
 
-#define MODEL_TEXT_(x) #x
-#define MODEL_TEXT(x) MODEL_TEXT_(x)
-#define MODEL_CHECK(cond)                                                                          \
-	do {                                                                                       \
-		if (!(cond))                                                                       \
-			rl::ctx().fail_test(#cond, rl::test_result_user_assert_failed, RL_INFO);   \
-	} while (0)
-
 static void poll_nmi();
 
 #include <flushq/flushq.h>

@@ -18,12 +18,6 @@
 #define FLUSHQ_QUEUE_SLOTS 2
 #define FLUSHQ_ASSERT(cond) MODEL_CHECK(cond)
 
-#define MODEL_CHECK(cond)                                                                          \
-	do {                                                                                       \
-		if (!(cond))                                                                       \
-			rl::ctx().fail_test(#cond, rl::test_result_user_assert_failed, RL_INFO);   \
-	} while (0)
-
 #include <flushq/flushq.h>
 
 #include <new>
