@@ -10,9 +10,10 @@
 #include "options.h"
 
 static struct {
-	unsigned long seed, cpus, count;
-	bool waits;
-} opt = { ~0ul, 2, 20000, true };
+	unsigned long seed, cpus, count, broken;
+} opt = { .cpus = 2, .count = 20000 };
+
+static const struct option_bit breaks[] = { { "no-service", 1 }, { 0 } };
 
 static struct flushq fq;
 static struct flushq_cpu fq_cpus[SOFTTLB_CPUS];
@@ -43,7 +44,7 @@ static void cpu_main(unsigned int cpu)
 		softtlb_use(page, true);
 		if (!softtlb_unmap(space, softtlb_random(SOFTTLB_PAGES), 4, &change))
 			continue;
-		if (!opt.waits)
+		if (opt.broken)
 			while (fq_cpus[cpu].bell == 0)
 				flushq_host_relax();
 		flushq_shootdown(&fq, cpu, softtlb_set(space), &change.range);
@@ -56,53 +57,25 @@ static void cpu_main(unsigned int cpu)
 		flushq_host_relax();
 }
 
-static error_t parse(int key, char *arg, struct argp_state *s)
-{
-	switch (key) {
-	case 's':
-		opt.seed = option_number(s, "seed", arg, 0, ~0ul - 1);
-		return 0;
-	case 'c':
-		opt.cpus = option_number(s, "cpus", arg, 1, SOFTTLB_CPUS);
-		return 0;
-	case 'n':
-		opt.count = option_number(s, "count", arg, 1, 1000000000);
-		return 0;
-	case 'b':
-		if (!strcmp(arg, "no-service")) {
-			opt.waits = false;
-			return 0;
-		}
-		fprintf(stderr, "%s: --break=%s: no-service is expected\n", s->name, arg);
-		exit(2);
-	}
-	return ARGP_ERR_UNKNOWN;
-}
-
-static const struct argp_option options[] = {
-	{ "seed", 's', "N", 0, "of all random choices (default: a new one, printed)", 0 },
-	{ "cpus", 'c', "N", 0, "CPUs of the machine, 1 to 16 (2)", 0 },
-	{ "count", 'n', "N", 0, "shootdowns tried by each CPU (20000)", 0 },
-	{ "break", 'b', "no-service", 0, "each CPU waits with interrupts off and serves nobody",
-	  0 },
+static const struct option_row options[] = {
+	OPTION_SEED(&opt.seed),
+	{ "cpus", 'c', "N", "CPUs of the machine, 1 to 16 (2)", &opt.cpus, 1, SOFTTLB_CPUS, NULL },
+	{ "count", 'n', "N", "shootdowns tried by each CPU (20000)", &opt.count, 1, 1000000000,
+	  NULL },
+	{ "break", 'b', "no-service", "each CPU waits with interrupts off and serves nobody",
+	  &opt.broken, 0, 0, breaks },
 	{ 0 },
 };
 
 int main(int argc, char **argv)
 {
-	static const struct argp argp = { options, parse,
-					  NULL,	   "Shootdowns with interrupts off on all CPUs.",
-					  NULL,	   NULL,
-					  NULL };
 	struct softtlb_config config = { .fq = &fq, .speculate = 4 };
 
-	argp_err_exit_status = 2;
-	argp_parse(&argp, argc, argv, 0, NULL, NULL);
-	if (opt.seed == ~0ul)
-		opt.seed = option_random_seed();
+	opt.seed = option_random_seed();
+	options_parse(argc, argv, "Shootdowns with interrupts off on all CPUs.", options);
 	printf("deadlock: --seed=%lu --cpus=%lu --count=%lu\n", opt.seed, opt.cpus, opt.count);
 	fflush(stdout);
-	watchdog(opt.waits ? 60 : 3);
+	watchdog(opt.broken ? 3 : 60);
 	config.cpus = (unsigned int)opt.cpus;
 	config.seed = opt.seed;
 	flushq_init(&fq, fq_cpus, config.cpus);

@@ -28,10 +28,7 @@ enum {
 	BREAK_PIN = 0x20000,
 };
 
-static const struct {
-	const char *name;
-	unsigned int bit;
-} breaks[] = {
+static const struct option_bit breaks[] = {
 	{ "drop-flush", SOFTTLB_DROP_FLUSH },
 	{ "drop-interrupt", SOFTTLB_DROP_INTERRUPT },
 	{ "leave-no-flush", SOFTTLB_DROP_OTHERS }, /* nor on joining: each alone would do */
@@ -45,8 +42,8 @@ static const struct {
 	{ "lazy-tables", BREAK_TABLES }, /* freed tables asked for as leaf entries */
 	{ "no-tick", BREAK_TICK }, /* handlers count ticks, and never drain otherwise either */
 	{ "pin-forgotten", BREAK_PIN }, /* unpinned behind the host's back */
+	{ 0 },
 };
-#define NR_BREAKS (sizeof(breaks) / sizeof(breaks[0]))
 
 enum { PARKED, LOADED, LAZY };
 enum { OWES_NOTHING, OWES_CLAIMED, OWES_CHANGE };
@@ -55,15 +52,8 @@ enum { DEAD = -1, BUSY = -2 };
 enum { ITEM_FREE, ITEM_TAKEN, ITEM_POLLED, ITEM_LISTED };
 
 static struct {
-	unsigned long seed, seconds, cpus, spaces, bits, resident, storm_us, early;
-	unsigned int broken;
-} opt = { .seed = ~0ul,
-	  .seconds = 2,
-	  .cpus = 4,
-	  .spaces = 40,
-	  .bits = ~0ul,
-	  .resident = 4,
-	  .storm_us = 100 };
+	unsigned long seed, seconds, cpus, spaces, bits, resident, storm_us, broken;
+} opt = { .seconds = 2, .cpus = 4, .spaces = 40, .bits = ~0ul, .resident = 4, .storm_us = 100 };
 
 enum count {
 	USES,
@@ -901,7 +891,7 @@ static void *timer_main(void *arg)
 	/* With --break, until the first finding. */
 	while (clock_now() < end) {
 		usleep(10000);
-		if (opt.early && bad())
+		if (opt.broken && bad())
 			break;
 	}
 	atomic_store(&stop, true);
@@ -973,7 +963,7 @@ static unsigned int report(void)
 
 	for (i = 0; i < nr; i++)
 		printf("%s %lu%s", all[i].name, all[i].n, i + 1 < nr ? ", " : "\n");
-	for (i = 0; i < nr && !opt.early; i++)
+	for (i = 0; i < nr && !opt.broken; i++)
 		if (all[i].must && !all[i].n) {
 			printf("never happened: %s\n", all[i].name);
 			missing++;
@@ -981,57 +971,20 @@ static unsigned int report(void)
 	return missing;
 }
 
-static error_t parse(int key, char *arg, struct argp_state *s)
-{
-	unsigned int i;
-
-	switch (key) {
-	case 's':
-		opt.seed = option_number(s, "seed", arg, 0, ~0ul - 1);
-		return 0;
-	case 't':
-		opt.seconds = option_number(s, "seconds", arg, 1, 86400);
-		return 0;
-	case 'c':
-		opt.cpus = option_number(s, "cpus", arg, 1, SOFTTLB_CPUS);
-		return 0;
-	case 'a':
-		opt.spaces = option_number(s, "spaces", arg, 4, SOFTTLB_SPACES);
-		return 0;
-	case 'i':
-		opt.bits = option_number(s, "asid-bits", arg, 0, 7);
-		return 0;
-	case 'r':
-		opt.resident = option_number(s, "resident", arg, 1, FLUSHQ_RESIDENT);
-		return 0;
-	case 'u':
-		opt.storm_us = option_number(s, "storm-us", arg, 1, 1000000);
-		return 0;
-	case 'b':
-		for (i = 0; i < NR_BREAKS; i++)
-			if (!strcmp(arg, breaks[i].name)) {
-				opt.broken |= breaks[i].bit;
-				opt.early = 1;
-				return 0;
-			}
-		fprintf(stderr, "%s: --break=%s: one of these is expected:", s->name, arg);
-		for (i = 0; i < NR_BREAKS; i++)
-			fprintf(stderr, " %s", breaks[i].name);
-		fprintf(stderr, "\n");
-		exit(2);
-	}
-	return ARGP_ERR_UNKNOWN;
-}
-
-static const struct argp_option options[] = {
-	{ "seed", 's', "N", 0, "of all random choices (default: a new one, printed)", 0 },
-	{ "seconds", 't', "S", 0, "how long to run (2)", 0 },
-	{ "cpus", 'c', "N", 0, "CPUs of the machine, 1 to 16 (4)", 0 },
-	{ "spaces", 'a', "N", 0, "address spaces, 4 to 80 (40)", 0 },
-	{ "asid-bits", 'i', "N", 0, "0 to 7 (the fewest that give each CPU more than two)", 0 },
-	{ "resident", 'r', "N", 0, "address spaces that a CPU keeps, 1 and up (4)", 0 },
-	{ "storm-us", 'u', "N", 0, "microseconds between interrupts from outside (100)", 0 },
-	{ "break", 'b', "WHAT", 0, "break the host, to see that it is noticed: exit status 1", 0 },
+static const struct option_row options[] = {
+	OPTION_SEED(&opt.seed),
+	{ "seconds", 't', "S", "how long to run (2)", &opt.seconds, 1, 86400, NULL },
+	{ "cpus", 'c', "N", "CPUs of the machine, 1 to 16 (4)", &opt.cpus, 1, SOFTTLB_CPUS, NULL },
+	{ "spaces", 'a', "N", "address spaces, 4 to 80 (40)", &opt.spaces, 4, SOFTTLB_SPACES,
+	  NULL },
+	{ "asid-bits", 'i', "N", "0 to 7 (the fewest that give each CPU more than two)", &opt.bits,
+	  0, 7, NULL },
+	{ "resident", 'r', "N", "address spaces that a CPU keeps, 1 and up (4)", &opt.resident, 1,
+	  FLUSHQ_RESIDENT, NULL },
+	{ "storm-us", 'u', "N", "microseconds between interrupts from outside (100)", &opt.storm_us,
+	  1, 1000000, NULL },
+	{ "break", 'b', "WHAT", "break the host, to see that it is noticed: exit status 1",
+	  &opt.broken, 0, 0, breaks },
 	{ 0 },
 };
 
@@ -1042,18 +995,13 @@ static void no_rollover(void *arg)
 
 int main(int argc, char **argv)
 {
-	static const struct argp argp = {
-		options, parse, NULL, "Looks for stale translations while everything changes.",
-		NULL,	 NULL,	NULL
-	};
 	struct softtlb_config config = { .fq = &fq, .speculate = 4 };
 	unsigned int space, missing;
 	pthread_t timer;
 
-	argp_err_exit_status = 2;
-	argp_parse(&argp, argc, argv, 0, NULL, NULL);
-	if (opt.seed == ~0ul)
-		opt.seed = option_random_seed();
+	opt.seed = option_random_seed();
+	options_parse(argc, argv, "Looks for stale translations while everything changes.",
+		      options);
 	if (opt.bits == ~0ul)
 		for (opt.bits = 1; (1ul << opt.bits) - 1 <= 2 * opt.cpus;)
 			opt.bits++;

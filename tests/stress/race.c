@@ -18,7 +18,7 @@ enum { CACHED, FULL, JOINING, NR_MODES };
 
 static struct {
 	unsigned long seed, seconds;
-} opt = { ~0ul, 2 };
+} opt = { .seconds = 2 };
 
 static struct flushq fq;
 static struct flushq_cpu fq_cpus[2];
@@ -157,36 +157,19 @@ static void *timer_main(void *arg)
 	return NULL;
 }
 
-static error_t parse(int key, char *arg, struct argp_state *s)
-{
-	switch (key) {
-	case 's':
-		opt.seed = option_number(s, "seed", arg, 0, ~0ul - 1);
-		return 0;
-	case 't':
-		opt.seconds = option_number(s, "seconds", arg, 1, 86400);
-		return 0;
-	}
-	return ARGP_ERR_UNKNOWN;
-}
-
-static const struct argp_option options[] = {
-	{ "seed", 's', "N", 0, "of all random choices (default: a new one, printed)", 0 },
-	{ "seconds", 't', "S", 0, "how long to run (2)", 0 },
+static const struct option_row options[] = {
+	OPTION_SEED(&opt.seed),
+	{ "seconds", 't', "S", "how long to run (2)", &opt.seconds, 1, 86400, NULL },
 	{ 0 },
 };
 
 int main(int argc, char **argv)
 {
-	static const struct argp argp = { options, parse, NULL, "A switch against a shootdown.",
-					  NULL,	   NULL,  NULL };
 	struct softtlb_config config = { .fq = &fq, .cpus = 2 };
 	pthread_t timer;
 
-	argp_err_exit_status = 2;
-	argp_parse(&argp, argc, argv, 0, NULL, NULL);
-	if (opt.seed == ~0ul)
-		opt.seed = option_random_seed();
+	opt.seed = option_random_seed();
+	options_parse(argc, argv, "A switch against a shootdown.", options);
 	printf("race: --seed=%lu, %d slots\n", opt.seed, FLUSHQ_QUEUE_SLOTS);
 	fflush(stdout);
 	watchdog((unsigned int)opt.seconds + 40);

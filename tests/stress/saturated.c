@@ -157,26 +157,14 @@ static void run(bool running, unsigned int asids)
 	is("drains at the next switch", flushq_count(&fq, TARGET, FLUSHQ_DRAINS) - drains, 1);
 }
 
-static error_t parse(int key, char *arg, struct argp_state *s)
-{
-	if (key != 'n')
-		return ARGP_ERR_UNKNOWN;
-	opt.count = option_number(s, "count", arg, 1, 1000000000);
-	return 0;
-}
-
-static const struct argp_option options[] = {
-	{ "count", 'n', "N", 0, "overflows (1000000)", 0 },
+static const struct option_row options[] = {
+	{ "count", 'n', "N", "overflows (1000000)", &opt.count, 1, 1000000000, NULL },
 	{ 0 },
 };
 
 int main(int argc, char **argv)
 {
-	static const struct argp argp = { options, parse, NULL, "Overflow costs no interrupt.",
-					  NULL,	   NULL,  NULL };
-
-	argp_err_exit_status = 2;
-	argp_parse(&argp, argc, argv, 0, NULL, NULL);
+	options_parse(argc, argv, "Overflow costs no interrupt.", options);
 	watchdog(120);
 	run(false, ASIDS);
 	run(true, ASIDS);

@@ -36,7 +36,7 @@ struct coroutine {
 
 static struct {
 	unsigned long seed, seconds, one_in;
-} opt = { ~0ul, 2, 1 };
+} opt = { .seconds = 2, .one_in = 1 };
 
 static struct flushq fq;
 static struct flushq_cpu cpus[NR_CPUS];
@@ -381,40 +381,22 @@ static void random_case(void)
 			fail("lost", &requests[i]);
 }
 
-static error_t parse(int key, char *arg, struct argp_state *s)
-{
-	switch (key) {
-	case 's':
-		opt.seed = option_number(s, "seed", arg, 0, ~0ul - 1);
-		return 0;
-	case 't':
-		opt.seconds = option_number(s, "seconds", arg, 0, 86400);
-		return 0;
-	case 'o':
-		opt.one_in = option_number(s, "one-in", arg, 1, 1000000);
-		return 0;
-	}
-	return ARGP_ERR_UNKNOWN;
-}
-
-static const struct argp_option options[] = {
-	{ "seed", 's', "N", 0, "of all random choices (default: a new one, printed)", 0 },
-	{ "seconds", 't', "S", 0, "of random schedules, after all pairs (2)", 0 },
-	{ "one-in", 'o', "N", 0, "only one in N of all pairs (1: all)", 0 },
+static const struct option_row options[] = {
+	OPTION_SEED(&opt.seed),
+	{ "seconds", 't', "S", "of random schedules, after all pairs (2)", &opt.seconds, 0, 86400,
+	  NULL },
+	{ "one-in", 'o', "N", "only one in N of all pairs (1: all)", &opt.one_in, 1, 1000000,
+	  NULL },
 	{ 0 },
 };
 
 int main(int argc, char **argv)
 {
-	static const struct argp argp = { options, parse, NULL, "Producers stopped in mid-enqueue.",
-					  NULL,	   NULL,  NULL };
 	unsigned long before;
 	time_t end;
 
-	argp_err_exit_status = 2;
-	argp_parse(&argp, argc, argv, 0, NULL, NULL);
-	if (opt.seed == ~0ul)
-		opt.seed = option_random_seed();
+	opt.seed = option_random_seed();
+	options_parse(argc, argv, "Producers stopped in mid-enqueue.", options);
 	random_state = (opt.seed + 1) * 0x9e3779b97f4a7c15ull | 1;
 	printf("stalled: --seed=%lu, %d slots, %d bits\n", opt.seed, FLUSHQ_QUEUE_SLOTS,
 	       FLUSHQ_POSITION_BITS);

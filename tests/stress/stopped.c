@@ -28,7 +28,7 @@
 
 static struct {
 	unsigned long seed, seconds;
-} opt = { ~0ul, 2 };
+} opt = { .seconds = 2 };
 
 static const struct world_config configs[] = {
 	{ .cpus = CPUS, .limit = 4 },
@@ -251,39 +251,22 @@ static void every_step(unsigned long seed, unsigned int which, enum world_op op,
 	cases++;
 }
 
-static error_t parse(int key, char *arg, struct argp_state *s)
-{
-	switch (key) {
-	case 's':
-		opt.seed = option_number(s, "seed", arg, 0, ~0ul - 1);
-		return 0;
-	case 't':
-		opt.seconds = option_number(s, "seconds", arg, 0, 86400);
-		return 0;
-	}
-	return ARGP_ERR_UNKNOWN;
-}
-
-static const struct argp_option options[] = {
-	{ "seed", 's', "N", 0, "of all random choices (default: a new one, printed)", 0 },
-	{ "seconds", 't', "S", 0, "go on with other cases for so long (2)", 0 },
+static const struct option_row options[] = {
+	OPTION_SEED(&opt.seed),
+	{ "seconds", 't', "S", "go on with other cases for so long (2)", &opt.seconds, 0, 86400,
+	  NULL },
 	{ 0 },
 };
 
 int main(int argc, char **argv)
 {
-	static const struct argp argp = {
-		options, parse, NULL, "CPUs stopped for ever in any call.", NULL, NULL, NULL
-	};
 	unsigned int which, op, how, i;
 	unsigned long seed = 0, all = 0;
 	bool missing = false;
 	double end;
 
-	argp_err_exit_status = 2;
-	argp_parse(&argp, argc, argv, 0, NULL, NULL);
-	if (opt.seed == ~0ul)
-		opt.seed = option_random_seed();
+	opt.seed = option_random_seed();
+	options_parse(argc, argv, "CPUs stopped for ever in any call.", options);
 	printf("stopped: --seed=%lu\n", opt.seed);
 	fflush(stdout);
 	watchdog((unsigned int)opt.seconds + 120);

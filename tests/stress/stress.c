@@ -20,10 +20,7 @@ enum {
 	BREAK_SWITCHED_EARLY = 0x2000,
 };
 
-static const struct {
-	const char *name;
-	unsigned int bit;
-} breaks[] = {
+static const struct option_bit breaks[] = {
 	{ "drop-flush", SOFTTLB_DROP_FLUSH },
 	{ "drop-non-leaf", SOFTTLB_DROP_NON_LEAF },
 	{ "drop-interrupt", SOFTTLB_DROP_INTERRUPT },
@@ -33,16 +30,15 @@ static const struct {
 	{ "early-free", BREAK_EARLY_FREE },
 	{ "register-first", BREAK_REGISTER_FIRST },
 	{ "switched-early", BREAK_SWITCHED_EARLY },
+	{ 0 },
 };
-#define NR_BREAKS (sizeof(breaks) / sizeof(breaks[0]))
 
 enum { PARKED, LOADED, LAZY };
 enum { OWES_NOTHING, OWES_CLAIMED, OWES_CHANGE };
 
 static struct {
-	unsigned long seed, seconds, cpus, spaces, storm_us, ops, early;
-	unsigned int broken;
-} opt = { .seed = ~0ul, .seconds = 2, .cpus = 4, .spaces = 6, .storm_us = 100 };
+	unsigned long seed, seconds, cpus, spaces, storm_us, ops, broken;
+} opt = { .seconds = 2, .cpus = 4, .spaces = 6, .storm_us = 100 };
 
 static struct flushq fq;
 static struct flushq_cpu fq_cpus[SOFTTLB_CPUS];
@@ -376,7 +372,7 @@ static void *timer_main(void *arg)
 	/* With --break, until the first finding. */
 	while (clock_now() < end) {
 		usleep(10000);
-		if (opt.early && softtlb_all_findings())
+		if (opt.broken && softtlb_all_findings())
 			break;
 	}
 	atomic_store(&stop, true);
@@ -393,64 +389,25 @@ static unsigned long total(enum flushq_event event)
 	return n;
 }
 
-static error_t parse(int key, char *arg, struct argp_state *s)
-{
-	unsigned int i;
-
-	switch (key) {
-	case 's':
-		opt.seed = option_number(s, "seed", arg, 0, ~0ul - 1);
-		return 0;
-	case 't':
-		opt.seconds = option_number(s, "seconds", arg, 1, 86400);
-		return 0;
-	case 'c':
-		opt.cpus = option_number(s, "cpus", arg, 1, SOFTTLB_CPUS);
-		return 0;
-	case 'a':
-		opt.spaces = option_number(s, "spaces", arg, 1, SOFTTLB_SPACES);
-		return 0;
-	case 'u':
-		opt.storm_us = option_number(s, "storm-us", arg, 1, 1000000);
-		return 0;
-	case 'b':
-		for (i = 0; i < NR_BREAKS; i++)
-			if (!strcmp(arg, breaks[i].name)) {
-				opt.broken |= breaks[i].bit;
-				opt.early = 1;
-				return 0;
-			}
-		fprintf(stderr, "%s: --break=%s: one of these is expected:", s->name, arg);
-		for (i = 0; i < NR_BREAKS; i++)
-			fprintf(stderr, " %s", breaks[i].name);
-		fprintf(stderr, "\n");
-		exit(2);
-	}
-	return ARGP_ERR_UNKNOWN;
-}
-
-static const struct argp_option options[] = {
-	{ "seed", 's', "N", 0, "of all random choices (default: a new one, printed)", 0 },
-	{ "seconds", 't', "S", 0, "how long to run (2)", 0 },
-	{ "cpus", 'c', "N", 0, "CPUs of the machine, 1 to 16 (4)", 0 },
-	{ "spaces", 'a', "N", 0, "address spaces, 1 to 80 (6)", 0 },
-	{ "storm-us", 'u', "N", 0, "microseconds between interrupts from outside (100)", 0 },
-	{ "break", 'b', "WHAT", 0, "break the host, to see that it is noticed: exit status 1", 0 },
+static const struct option_row options[] = {
+	OPTION_SEED(&opt.seed),
+	{ "seconds", 't', "S", "how long to run (2)", &opt.seconds, 1, 86400, NULL },
+	{ "cpus", 'c', "N", "CPUs of the machine, 1 to 16 (4)", &opt.cpus, 1, SOFTTLB_CPUS, NULL },
+	{ "spaces", 'a', "N", "address spaces, 1 to 80 (6)", &opt.spaces, 1, SOFTTLB_SPACES, NULL },
+	{ "storm-us", 'u', "N", "microseconds between interrupts from outside (100)", &opt.storm_us,
+	  1, 1000000, NULL },
+	{ "break", 'b', "WHAT", "break the host, to see that it is noticed: exit status 1",
+	  &opt.broken, 0, 0, breaks },
 	{ 0 },
 };
 
 int main(int argc, char **argv)
 {
-	static const struct argp argp = {
-		options, parse, NULL, "Looks for uses of stale translations.", NULL, NULL, NULL
-	};
 	struct softtlb_config config = { .fq = &fq, .speculate = 4 };
 	pthread_t timer;
 
-	argp_err_exit_status = 2;
-	argp_parse(&argp, argc, argv, 0, NULL, NULL);
-	if (opt.seed == ~0ul)
-		opt.seed = option_random_seed();
+	opt.seed = option_random_seed();
+	options_parse(argc, argv, "Looks for uses of stale translations.", options);
 	printf("stress: --seed=%lu --cpus=%lu --spaces=%lu, %d slots, %d bits\n", opt.seed,
 	       opt.cpus, opt.spaces, FLUSHQ_QUEUE_SLOTS, FLUSHQ_POSITION_BITS);
 	fflush(stdout);
