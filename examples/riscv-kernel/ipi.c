@@ -106,8 +106,6 @@ void ipi_account(struct hart *h, unsigned long mask)
 	}
 }
 
-#define FLUSH_PAGES_MAX 64
-
 /* What eager and rfc flush with; the library has its own. */
 void local_flush(struct hart *h, const struct range *r)
 {

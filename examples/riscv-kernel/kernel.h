@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common.h"
 #include "uapi.h"
 
 #ifndef NR_CPUS
@@ -15,12 +16,8 @@
 #error "a set of harts is one word here"
 #endif
 
-#define NR_TASKS 128
 #define NR_MMS (64 + NR_CPUS)
 
-#define TICK_US 50
-#define SLICE_TICKS 4
-#define IDLE_POLL_US 50
 #define SPIN_US 3
 #define SPIN_US_MAX 64
 #define TURNS_MAX 1000
@@ -47,37 +44,11 @@
 #define store_release(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
 #define full_fence() __atomic_thread_fence(__ATOMIC_SEQ_CST)
 
-enum kind { KIND_LEAF, KIND_TABLES, KIND_GLOBAL };
-
 struct range {
 	unsigned long start;
 	unsigned long size;
 	unsigned long asid;
 	enum kind kind;
-};
-
-/* The same meaning under every policy; a column that does not apply stays 0. */
-struct counters {
-	unsigned long shootdowns;
-	unsigned long ipi_sent; /* pairs of initiator and target */
-	unsigned long ipi_parked; /* of those, targets that were not using the mm */
-	unsigned long deferred;
-	unsigned long covered;
-	unsigned long overflow;
-	unsigned long escalated;
-	unsigned long drains;
-	unsigned long flush_page;
-	unsigned long flush_asid;
-	unsigned long flush_all;
-	unsigned long ipi_forced; /* of policies with tickets: what may not wait */
-	unsigned long rollovers;
-	unsigned long aged;
-	unsigned long left_set;
-	unsigned long log_appends;
-	unsigned long log_replays;
-	unsigned long log_lapped;
-	unsigned long tickets;
-	unsigned long offline; /* times a hart stopped and came back */
 };
 
 struct spinlock {
@@ -107,8 +78,6 @@ struct trapframe { /* entry.S knows this layout */
 #define REG_SP 1
 #define REG_A(n) (9 + (n))
 
-enum task_state { TASK_FREE, TASK_READY, TASK_RUNNING, TASK_SLEEPING, TASK_WAITING };
-
 struct task {
 	struct trapframe tf;
 	enum task_state state;
@@ -131,12 +100,7 @@ struct hart {
 	unsigned int waits;
 	unsigned long backoff, turns; /* of a wait */
 	unsigned long timer; /* when the tick is due */
-	unsigned long switches;
 	unsigned long stale;
-	unsigned long checks;
-	unsigned long forks;
-	unsigned long migrations;
-	unsigned long globals;
 	struct counters count;
 	unsigned long random;
 	unsigned long back; /* when it is to be started again; 0: it is not stopped */
@@ -218,7 +182,6 @@ void spin_lock(struct spinlock *l);
 bool spin_trylock(struct spinlock *l);
 void spin_unlock(struct spinlock *l);
 
-enum use { USE_NONE, USE_RUNNING, USE_LAZY, USE_MOVING };
 void set_use(struct hart *h, enum use use, const struct mm *mm);
 
 /* host_asid.c: ASIDs for the policies that are not the library's. */

@@ -141,9 +141,6 @@ static void add_thread(struct mm *mm, unsigned int role, unsigned int id, unsign
 	task_start(t);
 }
 
-#define WORKERS 4 /* processes of several threads */
-#define PARENTS 4 /* processes that fork children all the time */
-
 static void add_processes(void)
 {
 	unsigned int i, thread, threads;
@@ -194,30 +191,12 @@ void boot_main(unsigned long id, const void *fdt)
 	run(this_hart());
 }
 
-static void add_counts(struct counters *sum, const struct counters *c)
-{
-	sum->shootdowns += c->shootdowns;
-	sum->ipi_sent += c->ipi_sent;
-	sum->ipi_parked += c->ipi_parked;
-	sum->deferred += c->deferred;
-	sum->covered += c->covered;
-	sum->overflow += c->overflow;
-	sum->escalated += c->escalated;
-	sum->drains += c->drains;
-	sum->flush_page += c->flush_page;
-	sum->flush_asid += c->flush_asid;
-	sum->flush_all += c->flush_all;
-	sum->ipi_forced += c->ipi_forced;
-	sum->tickets += c->tickets;
-	sum->offline += c->offline;
-}
-
 /* All tasks have ended; the other harts idle. */
 void finish(void)
 {
 	unsigned long instructions = csr_read(instret) - instructions_at_start;
-	unsigned long switches = 0, stale = 0, checks = 0, forks = 0, migrations = 0, globals = 0;
 	static struct counters sum;
+	unsigned long stale = 0;
 	unsigned int i, n = 0;
 
 	for (i = 0; i < nr_harts; i++) {
@@ -230,18 +209,13 @@ void finish(void)
 			serve(this_hart());
 		wait_end(this_hart());
 		n++;
-		add_counts(&sum, &h->count);
+		counters_add(&sum, &h->count);
 		policy->counters(h, &sum);
-		switches += h->switches;
 		stale += h->stale;
-		checks += h->checks;
-		forks += h->forks;
-		migrations += h->migrations;
-		globals += h->globals;
 	}
 	mm_check_leaks();
-	kprintf("checks=%lu forks=%lu migrations=%lu globals=%lu\n", checks, forks, migrations,
-		globals);
+	kprintf("checks=%lu forks=%lu migrations=%lu globals=%lu\n", sum.checks, sum.forks,
+		sum.migrations, sum.globals);
 	kprintf("policy=%s ipi=%s harts=%u seed=%lu shootdowns=%lu ipi_sent=%lu ipi_parked=%lu "
 		"deferred=%lu covered=%lu overflow=%lu escalated=%lu drains=%lu flush_page=%lu "
 		"flush_asid=%lu flush_all=%lu switches=%lu ipi_forced=%lu rollovers=%lu aged=%lu "
@@ -249,7 +223,7 @@ void finish(void)
 		"ticket_wait_max=%lu offline=%lu stale=%lu instructions=%lu\n",
 		policy->name, options.ipi, n, options.seed, sum.shootdowns, sum.ipi_sent,
 		sum.ipi_parked, sum.deferred, sum.covered, sum.overflow, sum.escalated, sum.drains,
-		sum.flush_page, sum.flush_asid, sum.flush_all, switches, sum.ipi_forced,
+		sum.flush_page, sum.flush_asid, sum.flush_all, sum.switches, sum.ipi_forced,
 		sum.rollovers, sum.aged, sum.left_set, sum.log_appends, sum.log_replays,
 		sum.log_lapped, sum.tickets, ticket_wait_max / TIME_PER_US, sum.offline, stale,
 		instructions);

@@ -838,7 +838,7 @@ long file_migrate(struct hart *h, unsigned long page)
 		spin_unlock(&mm->lock);
 	}
 	frame_put(old);
-	h->migrations++;
+	h->count.migrations++;
 	spin_unlock(&f->lock);
 	spin_unlock(&fork_lock);
 	return 0;
@@ -873,7 +873,7 @@ long kernel_area_replace(struct hart *h, unsigned long slot)
 	s->frame[0] = s->stamp;
 	store_release(&kernel_area_l0[slot],
 		      make_pte(s->frame, PTE_V | PTE_R | PTE_W | PTE_G | PTE_AD));
-	h->globals++;
+	h->count.globals++;
 	spin_unlock(&s->lock);
 	return 0;
 }
@@ -896,7 +896,7 @@ void kernel_area_check(struct hart *h)
 		}
 		if (p.fault || p.value != s->stamp)
 			h->stale++;
-		h->checks++;
+		h->count.checks++;
 		spin_unlock(&s->lock);
 	}
 }

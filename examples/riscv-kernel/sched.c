@@ -3,7 +3,6 @@
 #include "sbi.h"
 
 #define OFFLINE_ONE_IN 32
-#define OFFLINE_US 200
 
 static struct task tasks[NR_TASKS];
 static struct spinlock lock; /* all of tasks' states, and what follows */
@@ -237,7 +236,7 @@ struct trapframe *schedule(struct hart *h)
 	} else {
 		mm_load(h, t->mm);
 	}
-	h->switches++;
+	h->count.switches++;
 	h->cur = t;
 	h->slice = 0;
 	t->tf.hart = h;

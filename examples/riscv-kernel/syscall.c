@@ -17,7 +17,7 @@ static void fork(struct hart *h, struct task *t)
 
 	copy_frame(&child->tf, &t->tf);
 	child->tf.reg[REG_A(0)] = 0;
-	h->forks++;
+	h->count.forks++;
 	task_start(child);
 }
 
@@ -63,7 +63,7 @@ bool syscall(struct hart *h, struct task *t)
 		return true;
 	case SYS_EXIT:
 		h->stale += a[0];
-		h->checks += a[1];
+		h->count.checks += a[1];
 		task_exit(h);
 		return true;
 	case SYS_BUG:

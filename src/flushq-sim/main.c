@@ -9,8 +9,6 @@
 
 #include "port.h"
 
-#define WORKERS 4 /* processes of several threads */
-#define PARENTS 4 /* processes that fork children all the time */
 #define STUCK_ROUNDS 10000000
 
 struct options options = {
@@ -88,7 +86,7 @@ static void run(void)
 			if (c->idle && now < c->wake && !c->irq)
 				continue;
 			if (!c->idle)
-				c->count.steps++;
+				c->steps++;
 			self = c;
 			coro_switch(&machine, c->running);
 		}
@@ -162,27 +160,17 @@ static void print_causes(void)
 	printf("\n");
 }
 
-/* Sums over the CPUs; every counter is an unsigned long. */
-static void add(struct counters *sum, const struct counters *c)
-{
-	const unsigned long *from = (const unsigned long *)c;
-	unsigned long *to = (unsigned long *)sum;
-	size_t i;
-
-	for (i = 0; i < sizeof(*sum) / sizeof(*to); i++)
-		to[i] += from[i];
-}
-
 static unsigned long finish(void)
 {
-	unsigned long misses = 0, refills = 0, stale = 0;
+	unsigned long steps = 0, misses = 0, refills = 0, stale = 0;
 	struct counters sum = { 0 };
 	unsigned int i;
 
 	for (i = 0; i < nr_cpus; i++) {
-		add(&sum, &cpus[i].count);
+		counters_add(&sum, &cpus[i].count);
 		if (policy->counters)
 			policy->counters(&cpus[i], &sum);
+		steps += cpus[i].steps;
 		misses += cpus[i].tlb.misses;
 		refills += cpus[i].tlb.refills;
 		stale += cpus[i].tlb.stale;
@@ -201,7 +189,7 @@ static unsigned long finish(void)
 	       sum.deferred, sum.covered, sum.overflow, sum.escalated, sum.drains, sum.flush_page,
 	       sum.flush_asid, sum.flush_all, sum.switches, sum.ipi_forced, sum.rollovers, sum.aged,
 	       sum.left_set, sum.log_appends, sum.log_replays, sum.log_lapped, sum.tickets,
-	       ticket_wait_max / ROUNDS_PER_US, sum.offline, stale, sum.steps, misses, refills);
+	       ticket_wait_max / ROUNDS_PER_US, sum.offline, stale, steps, misses, refills);
 	return stale;
 }
 

@@ -10,9 +10,6 @@
 
 #include "sim.h"
 
-/* Longer ranges are flushed by ASID, by every policy: include/flushq/config.h's default. */
-#define FLUSH_PAGES_MAX 64
-
 /* NULL: nothing to do. */
 struct policy {
 	const char *name;

@@ -5,7 +5,6 @@
 static struct task tasks[NR_TASKS];
 static char stacks[NR_TASKS][STACK_SIZE] __attribute__((aligned(16)));
 #define OFFLINE_ONE_IN 64
-#define OFFLINE_US 200
 
 static struct task *first, *last;
 static unsigned int alive;

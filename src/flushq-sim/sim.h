@@ -16,60 +16,25 @@
 #include <stdint.h>
 #include <stdnoreturn.h>
 
+#include "../../examples/riscv-kernel/common.h"
 #include "coro.h"
 #include "tlb.h"
 
 #define NR_CPUS 16
-#define NR_TASKS 128
 
 /*
  * On 4 harts the demo kernel makes about one check per hart in the quarter of a microsecond of
  * QEMU's -icount clock.
  */
 #define ROUNDS_PER_US 4
-#define TICK_US 50
-#define SLICE_TICKS 4
-#define IDLE_POLL_US 50
 
 #define STACK_SIZE (64 * 1024)
-
-enum kind { KIND_LEAF, KIND_TABLES, KIND_GLOBAL };
 
 struct range {
 	unsigned long start;
 	unsigned long size;
 	unsigned int asid;
 	enum kind kind;
-};
-
-/* The demo kernel's, with the same meaning. */
-struct counters {
-	unsigned long shootdowns;
-	unsigned long ipi_sent;
-	unsigned long ipi_parked;
-	unsigned long deferred;
-	unsigned long covered;
-	unsigned long overflow;
-	unsigned long escalated;
-	unsigned long drains;
-	unsigned long flush_page;
-	unsigned long flush_asid;
-	unsigned long flush_all;
-	unsigned long ipi_forced; /* of policies with tickets: what may not wait */
-	unsigned long rollovers;
-	unsigned long aged;
-	unsigned long left_set;
-	unsigned long log_appends;
-	unsigned long log_replays;
-	unsigned long log_lapped;
-	unsigned long tickets;
-	unsigned long offline; /* times a CPU went and came back */
-	unsigned long switches;
-	unsigned long checks;
-	unsigned long forks;
-	unsigned long migrations;
-	unsigned long globals;
-	unsigned long steps; /* turns, without those of idle CPUs */
 };
 
 struct lock {
@@ -89,8 +54,6 @@ struct mm {
 	bool used;
 	bool dead;
 };
-
-enum task_state { TASK_FREE, TASK_READY, TASK_RUNNING, TASK_SLEEPING, TASK_WAITING };
 
 /* What user code knows; a forked child begins with a copy. */
 struct user {
@@ -117,8 +80,6 @@ struct request {
 	uint64_t generation; /* x86 */
 };
 
-enum use { USE_NONE, USE_RUNNING, USE_LAZY, USE_MOVING };
-
 /* What a CPU really has in use: accounting only, policies do not see it. */
 struct use_state {
 	enum use use;
@@ -143,6 +104,7 @@ struct cpu {
 	unsigned int slice;
 	struct tlb tlb;
 	struct counters count;
+	unsigned long steps; /* turns, without those when idle */
 
 	struct use_state use;
 	struct use_state use_at_start[NR_CPUS];
