@@ -215,10 +215,19 @@ static inline void flushq_ring_free(struct flushq_ring *ring, flushq_pos head, f
 	 * with S7, for the owner's D2.
 	 */
 	flushq_fence_release();
-	for (; head != end; head++)
-		flushq_store_relaxed(
-			&flushq_priv_ring_at(ring, head)->state,
-			flushq_priv_ring_empty((flushq_pos)(head + FLUSHQ_QUEUE_SLOTS)));
+	while (head != end) {
+		/* One lap at a time: all its slots get the same state. */
+		flushq_pos state = flushq_priv_ring_empty((flushq_pos)(head + FLUSHQ_QUEUE_SLOTS));
+		struct flushq_ring_slot *slot = flushq_priv_ring_at(ring, head);
+		flushq_pos n = (flushq_pos)(end - head);
+		unsigned int rest = FLUSHQ_QUEUE_SLOTS - (head & (FLUSHQ_QUEUE_SLOTS - 1));
+
+		if (n > rest)
+			n = (flushq_pos)rest;
+		head = (flushq_pos)(head + n);
+		for (; n; n--, slot++)
+			flushq_store_relaxed(&slot->state, state);
+	}
 }
 
 #endif

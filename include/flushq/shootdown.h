@@ -380,17 +380,17 @@ static FLUSHQ_NOINLINE bool flushq_priv_wait_turns(const struct flushq_priv_post
 						   unsigned int target,
 						   struct flushq_priv_wait *wait)
 {
-	const struct flushq_cpu *cpu = &post->fq->cpu[target];
+	const struct flushq *fq = post->fq;
 
-	while (!flushq_priv_passed(cpu, post->range, &wait->enough)) {
-		if (post->self < post->fq->nr &&
-		    flushq_load_relaxed(&post->fq->cpu[post->self].bell))
-			return false;
+	do {
+		if (flushq_priv_passed(&fq->cpu[target], post->range, &wait->enough))
+			return true;
 		if (FLUSHQ_UNLIKELY(++wait->turns % FLUSHQ_PATIENCE == 0))
 			flushq_priv_interrupt_again(post, target);
 		flushq_arch_relax();
-	}
-	return true;
+	} while (post->self >= fq->nr ||
+		 flushq_load_relaxed(&fq->cpu[post->self].bell) == FLUSHQ_BELL_SILENT);
+	return false;
 }
 
 static inline void flushq_priv_wait(const struct flushq_priv_post *post, unsigned int target)

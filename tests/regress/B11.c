@@ -6,9 +6,9 @@
  *
  * variant 1: who waits does not serve its own queue
  * patch shootdown.h
- *	-if (post->self < post->fq->nr &&
- *	-    flushq_load_relaxed(&post->fq->cpu[post->self].bell))
- *	+if (false)
+ *	-while (post->self >= fq->nr ||
+ *	-       flushq_load_relaxed(&fq->cpu[post->self].bell) == FLUSHQ_BELL_SILENT);
+ *	+while (true);
  *
  * variant 2: the host waits under the lock
  */
