@@ -52,9 +52,9 @@ struct flushq_cpu {
 	bool busy, again; /* shared with interrupts and NMIs on this CPU */
 	bool stray; /* something that is not in the table may be in the register */
 	bool doubled; /* two entries of one ASID may be in the register */
-	unsigned int current; /* the context's entry in the table, if it has one */
-	struct flushq_priv_debt debt; /* of the drain that runs: not on the stack */
+	uint8_t current; /* the context's entry in the table, if it has one */
 	struct flushq_resident resident;
+	struct flushq_priv_debt debt; /* of the drain that runs: not on the stack */
 	struct flushq_counts counts;
 	/* The producers' lines. */
 	struct flushq_queue queue;
@@ -553,7 +553,7 @@ static inline void flushq_priv_switch_to(struct flushq *fq, unsigned int self, f
 	joins = at == FLUSHQ_NOWHERE;
 	if (FLUSHQ_UNLIKELY(joins))
 		at = flushq_priv_settle_in(fq, cpu, self, asid, set);
-	cpu->current = at;
+	cpu->current = (uint8_t)at;
 	if (FLUSHQ_LIKELY(at != FLUSHQ_NOWHERE)) {
 		res->loaded |= (uint32_t)1 << at;
 		res->ran[at] = ++res->clock;

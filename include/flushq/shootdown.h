@@ -370,7 +370,7 @@ static FLUSHQ_COLD void flushq_priv_interrupt_again(const struct flushq_priv_pos
 }
 
 /* A wait for one CPU. */
-struct flushq_priv_wait {
+struct flushq_priv_waiting {
 	uint32_t enough; /* of its drains */
 	unsigned int turns;
 };
@@ -378,7 +378,7 @@ struct flushq_priv_wait {
 /* Returns when CPU `target` has passed (true), or this CPU is asked for something itself (false). */
 static FLUSHQ_NOINLINE bool flushq_priv_wait_turns(const struct flushq_priv_post *post,
 						   unsigned int target,
-						   struct flushq_priv_wait *wait)
+						   struct flushq_priv_waiting *wait)
 {
 	const struct flushq *fq = post->fq;
 
@@ -395,7 +395,7 @@ static FLUSHQ_NOINLINE bool flushq_priv_wait_turns(const struct flushq_priv_post
 
 static inline void flushq_priv_wait(const struct flushq_priv_post *post, unsigned int target)
 {
-	struct flushq_priv_wait wait;
+	struct flushq_priv_waiting wait;
 
 	wait.enough = flushq_priv_enough(&post->fq->cpu[target]);
 	wait.turns = 0;

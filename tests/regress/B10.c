@@ -12,9 +12,9 @@
  *	-flushq_arch_relax();
  *	+flushq_priv_interrupt_again(post, target);
  *	+flushq_host_spin();
- *	-struct flushq_priv_wait {
+ *	-struct flushq_priv_waiting {
  *	+void flushq_host_spin(void);
- *	+struct flushq_priv_wait {
+ *	+struct flushq_priv_waiting {
  */
 #include "machine.h"
 

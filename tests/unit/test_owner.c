@@ -306,9 +306,9 @@ static bool same_line(const volatile void *a, const volatile void *b)
 TEST(owner, layout)
 {
 	const struct flushq_cpu *cpu = fake.cpu;
-	const volatile void *owners[] = { &cpu->context, &cpu->drains, &cpu->head,
-					  &cpu->busy,	 &cpu->again,  &cpu->stray,
-					  &cpu->current, &cpu->counts, &cpu->resident };
+	const volatile void *owners[] = { &cpu->context,  &cpu->drains, &cpu->head,    &cpu->busy,
+					  &cpu->again,	  &cpu->stray,	&cpu->current, &cpu->counts,
+					  &cpu->resident, &cpu->debt };
 	const volatile void *producers[] = { &cpu->queue.ring.tail, &cpu->queue.ring.sticky,
 					     &cpu->queue.ring.slot[0], &cpu->bell };
 	unsigned int i, j;
