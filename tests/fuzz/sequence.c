@@ -45,8 +45,8 @@
  *
  * variant 7: who waits never interrupts again, though the one that rang was stopped
  * patch shootdown.h
- *	-if (FLUSHQ_UNLIKELY(++turns % FLUSHQ_PATIENCE == 0))
- *	+if (FLUSHQ_UNLIKELY(++turns == 0))
+ *	-if (FLUSHQ_UNLIKELY(++wait->turns % FLUSHQ_PATIENCE == 0))
+ *	+if (FLUSHQ_UNLIKELY(++wait->turns == 0))
  */
 #include <stdio.h>
 #include <stdlib.h>
