@@ -8,8 +8,8 @@
  *
  * variant 1: the mark of a queue that overflowed is taken, but not flushed
  * patch owner.h
- *	-debt.marked = mark != 0 && flushq_priv_due(cpu, &debt.mark) == FLUSHQ_PRIV_NOW;
- *	+debt.marked = false;
+ *	-debt->marked = mark != 0 && flushq_priv_due(cpu, &debt->mark) == FLUSHQ_PRIV_NOW;
+ *	+debt->marked = false;
  *
  * variant 2: a switch does not look at what is owed
  * patch owner.h
