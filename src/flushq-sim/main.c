@@ -267,7 +267,7 @@ int main(int argc, char **argv)
 {
 	static const struct argp_option argp_options[] = {
 		{ "policy", 'p', "P", 0,
-		  "eager, rfc, flushq (default), flushq-log, flushq-ticket, x86 or asid", 0 },
+		  "eager, rfc, flushq (default), flushq-log, flushq-ticket, x86, asid or latr", 0 },
 		{ "harts", 'n', "N", 0, "CPUs, 1 to 16 (4)", 0 },
 		{ "seed", 's', "N", 0, "of the workload and of the interleaving (42)", 0 },
 		{ "work", 'w', "N", 0, "size of the workload, 1 to 1000 (10)", 0 },

@@ -42,7 +42,7 @@ struct policy {
 extern const struct policy *policy;
 extern const struct policy *const policies[]; /* ends with NULL */
 extern const struct policy policy_eager, policy_rfc, policy_flushq, policy_flushq_log,
-	policy_flushq_ticket, policy_x86, policy_asid;
+	policy_flushq_ticket, policy_x86, policy_asid, policy_latr;
 
 /* Room for a policy's ticket. */
 #define TICKET_WORDS 64
