@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+/* flushq's own two: the queue of a CPU, and the log of an address space with one reader. */
+#include "peer.h"
+
+#define PEER flushq_queue
+#define PEER_KIND PEER_KEEPS
+#define PEER_ROOM FLUSHQ_QUEUE_SLOTS
+
+struct peer_flushq_queue_queue {
+	struct flushq_queue queue;
+	/* The owner's, on a line of its own, as in struct flushq_cpu. */
+	FLUSHQ_ALIGNED(FLUSHQ_CACHE_LINE) flushq_pos head;
+	/* Of the producer that is stopped. */
+	FLUSHQ_ALIGNED(FLUSHQ_CACHE_LINE) flushq_pos claimed;
+	struct flushq_range request;
+};
+
+static void peer_flushq_queue_start(struct peer_flushq_queue_queue *q)
+{
+	(void)q;
+}
+
+static inline bool peer_flushq_queue_put(struct peer_flushq_queue_queue *q, unsigned int self,
+					 const struct flushq_range *range)
+{
+	(void)self;
+	return flushq_queue_put(&q->queue, range) == FLUSHQ_PUT_QUEUED;
+}
+
+/* What flushq_priv_drain() in owner.h does with the ring. */
+static inline unsigned int peer_flushq_queue_take(struct peer_flushq_queue_queue *q,
+						  struct intake *in)
+{
+	struct flushq_ring *ring = &q->queue.ring;
+	flushq_pos pos = q->head;
+	unsigned int taken;
+	unsigned long value;
+	uint32_t key;
+	bool covers = flushq_ring_unstick(ring) != 0;
+
+	for (taken = 0; taken < FLUSHQ_QUEUE_SLOTS; taken++, pos++) {
+		struct flushq_range range;
+		int seen = flushq_ring_look(ring, pos, &key, &value);
+
+		if (seen < FLUSHQ_RING_PUBLISHED) {
+			covers |= seen == FLUSHQ_RING_CLAIMED &&
+				  flushq_ring_claimed_behind(ring, pos);
+			break;
+		}
+		/* Suspect: it was not accepted, the mark stands for it. */
+		if (FLUSHQ_UNLIKELY(seen == FLUSHQ_RING_SUSPECT))
+			continue;
+		range = flushq_priv_unpack(key, value);
+		intake_add(in, &range);
+	}
+	if (FLUSHQ_UNLIKELY(covers))
+		intake_cover(in);
+	flushq_ring_free(ring, q->head, pos);
+	q->head = pos;
+	return taken;
+}
+
+/* flushq_ring_put() up to its claim. */
+static bool peer_flushq_queue_stop(void *queue, const struct flushq_range *range)
+{
+	struct peer_flushq_queue_queue *q = queue;
+	struct flushq_ring *ring = &q->queue.ring;
+	flushq_pos pos = flushq_load_relaxed(&ring->tail), state;
+	unsigned int step;
+
+	for (step = 0; step < FLUSHQ_QUEUE_SLOTS; step++, pos++) {
+		state = flushq_priv_ring_empty(pos);
+		if (flushq_cas_acquire(&flushq_priv_ring_at(ring, pos)->state, &state,
+				       (flushq_pos)(state + FLUSHQ_RING_CLAIMED))) {
+			q->claimed = pos;
+			q->request = *range;
+			return true;
+		}
+		if (flushq_priv_ring_seen(state, pos) < FLUSHQ_RING_EMPTY)
+			return false;
+	}
+	return false;
+}
+
+/* The rest of it. */
+static bool peer_flushq_queue_resume(void *queue)
+{
+	struct peer_flushq_queue_queue *q = queue;
+	struct flushq_ring *ring = &q->queue.ring;
+	struct flushq_ring_slot *slot = flushq_priv_ring_at(ring, q->claimed);
+	bool proven = flushq_priv_ring_proven(ring, q->claimed);
+
+	if (proven)
+		flushq_store_relaxed(&ring->tail, (flushq_pos)(q->claimed + 1));
+	flushq_store_relaxed(&slot->key, flushq_priv_key(&q->request));
+	flushq_store_relaxed(&slot->value, flushq_priv_value(&q->request));
+	flushq_store_release(&slot->state,
+			     (flushq_pos)(flushq_priv_ring_empty(q->claimed) +
+					  (proven ? FLUSHQ_RING_PUBLISHED : FLUSHQ_RING_SUSPECT)));
+	if (!proven)
+		(void)flushq_ring_stick(ring, flushq_mark_of(&q->request));
+	return proven;
+}
+
+#include "loops.h"
+
+#undef PEER
+#undef PEER_KIND
+#undef PEER_ROOM
+#define PEER flushq_log
+#define PEER_KIND PEER_OVERTAKES
+#define PEER_ROOM 0
+
+struct peer_flushq_log_queue {
+	struct flushq_log log;
+	FLUSHQ_ALIGNED(FLUSHQ_CACHE_LINE) flushq_pos seen;
+	FLUSHQ_ALIGNED(FLUSHQ_CACHE_LINE) flushq_pos claimed;
+	struct flushq_range request;
+};
+
+static void peer_flushq_log_start(struct peer_flushq_log_queue *q)
+{
+	q->seen = flushq_log_sync(&q->log, 0);
+}
+
+static inline bool peer_flushq_log_put(struct peer_flushq_log_queue *q, unsigned int self,
+				       const struct flushq_range *range)
+{
+	(void)self;
+	return flushq_log_append(&q->log, range);
+}
+
+/* What flushq_priv_replay() in owner.h does with a log. */
+static inline unsigned int peer_flushq_log_take(struct peer_flushq_log_queue *q, struct intake *in)
+{
+	struct flushq_log_reader reader = flushq_log_begin(q->seen);
+	unsigned long begun = in->ages ? stamp() : 0;
+	enum flushq_log_result result;
+	struct flushq_range range;
+	unsigned int taken = 0;
+
+	while ((result = flushq_log_next(&q->log, 0, &reader, &range)) == FLUSHQ_LOG_RANGE) {
+		intake_add(in, &range);
+		taken++;
+	}
+	q->seen = reader.seen;
+	/* Held up: these will be read again, but are old news. */
+	if (in->ages && reader.seen != reader.pos)
+		in->covered = begun;
+	if (FLUSHQ_UNLIKELY(result == FLUSHQ_LOG_LAPPED)) {
+		q->seen = flushq_log_sync(&q->log, 0);
+		intake_cover(in);
+	}
+	return taken;
+}
+
+/* flushq_log_append() up to its claim. */
+static bool peer_flushq_log_stop(void *queue, const struct flushq_range *range)
+{
+	struct peer_flushq_log_queue *q = queue;
+	flushq_pos pos = flushq_load_relaxed(&q->log.tail), state;
+	unsigned int step;
+
+	for (step = 0; step < FLUSHQ_LOG_SLOTS; step++, pos++) {
+		struct flushq_ring_slot *slot = flushq_priv_log_at(&q->log, pos);
+		flushq_pos before = (flushq_pos)(pos - FLUSHQ_LOG_SLOTS);
+
+		state = flushq_load_relaxed(&slot->state);
+		if ((state == flushq_priv_log_state(before, FLUSHQ_RING_PUBLISHED) ||
+		     state == flushq_priv_log_state(pos, FLUSHQ_RING_EMPTY)) &&
+		    flushq_cas_acquire(&slot->state, &state,
+				       flushq_priv_log_state(pos, FLUSHQ_RING_CLAIMED))) {
+			q->claimed = pos;
+			q->request = *range;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool peer_flushq_log_resume(void *queue)
+{
+	struct peer_flushq_log_queue *q = queue;
+
+	return flushq_priv_log_publish(&q->log, q->claimed, &q->request);
+}
+
+#include "loops.h"
