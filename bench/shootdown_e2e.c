@@ -26,6 +26,10 @@
 static const unsigned int calls[NR_MODES] = { 2400, 3200 };
 static const unsigned int calls_quick[NR_MODES] = { 480, 640 };
 
+/* Seconds after which no further round is begun, once there are three. */
+#define ENOUGH_QUICK 40
+#define ENOUGH 300
+
 static const double percents[] = { 50, 90, 99, 99.9 };
 #define NR_PERCENTS (sizeof(percents) / sizeof(percents[0]))
 static const char *const modes[NR_MODES] = { "parked", "mixed" };
@@ -240,6 +244,7 @@ int whole(void)
 	struct counts counts[NR_POLICIES] = { { 0 } };
 	struct threads_result *result;
 	unsigned int p, mode, i;
+	uint64_t end = bench_now() + (opt.quick ? ENOUGH_QUICK : ENOUGH) * 1000000000ull;
 	unsigned long round;
 	int status = 0;
 
@@ -249,12 +254,19 @@ int whole(void)
 		perror("e2e: mmap");
 		return 2;
 	}
-	for (round = 0; round < opt.rounds && !status; round++)
+	for (round = 0; round < opt.rounds && !status; round++) {
+		if (round >= 3 && bench_now() > end) {
+			fprintf(stderr,
+				"shootdowns: e2e: %lu rounds only: the machine is too busy\n",
+				round);
+			break;
+		}
 		for (i = 0; i < NR_POLICIES; i++)
 			for (mode = 0; mode < NR_MODES; mode++) {
 				p = (i + (unsigned int)round) % NR_POLICIES;
 				status |= run_threads(p, mode, round, result);
 			}
+	}
 	munmap(result, sizeof(*result));
 	for (round = 0; round < opt.seeds && !status; round++)
 		for (p = 0; p < NR_POLICIES && !status; p++)
