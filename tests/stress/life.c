@@ -1010,7 +1010,7 @@ int main(int argc, char **argv)
 	       opt.seed, opt.cpus, opt.spaces, opt.bits, opt.resident, FLUSHQ_QUEUE_SLOTS,
 	       FLUSHQ_LOG_SLOTS, FLUSHQ_POSITION_BITS);
 	fflush(stdout);
-	watchdog((unsigned int)opt.seconds + 40);
+	watchdog((unsigned int)opt.seconds + 120);
 
 	flushq_init(&fq, fq_cpus, (unsigned int)opt.cpus);
 	flushq_limit_resident(&fq, (unsigned int)opt.resident);

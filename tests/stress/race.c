@@ -172,7 +172,7 @@ int main(int argc, char **argv)
 	options_parse(argc, argv, "A switch against a shootdown.", options);
 	printf("race: --seed=%lu, %d slots\n", opt.seed, FLUSHQ_QUEUE_SLOTS);
 	fflush(stdout);
-	watchdog((unsigned int)opt.seconds + 40);
+	watchdog((unsigned int)opt.seconds + 120);
 	config.seed = opt.seed;
 	flushq_init(&fq, fq_cpus, 2);
 	pthread_create(&timer, NULL, timer_main, NULL);

@@ -411,7 +411,7 @@ int main(int argc, char **argv)
 	printf("stress: --seed=%lu --cpus=%lu --spaces=%lu, %d slots, %d bits\n", opt.seed,
 	       opt.cpus, opt.spaces, FLUSHQ_QUEUE_SLOTS, FLUSHQ_POSITION_BITS);
 	fflush(stdout);
-	watchdog((unsigned int)opt.seconds + 40);
+	watchdog((unsigned int)opt.seconds + 120);
 
 	flushq_init(&fq, fq_cpus, (unsigned int)opt.cpus);
 	config.cpus = (unsigned int)opt.cpus;
