@@ -23,6 +23,9 @@
 #define PEER_TEXT_AS(name) #name
 #define PEER_TEXT(name) PEER_TEXT_AS(name)
 
+/* Puts and takes: whether a loop has them in line is not to depend on how often they occur. */
+#define PEER_INLINE static inline __attribute__((always_inline))
+
 #if defined(__x86_64__)
 #define PEER_RELAX() __builtin_ia32_pause()
 #else

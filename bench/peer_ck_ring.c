@@ -23,8 +23,8 @@ static void peer_ck_ring_start(struct peer_ck_ring_queue *q)
 	ck_ring_init(&q->ring, PEER_SLOTS);
 }
 
-static inline bool peer_ck_ring_put(struct peer_ck_ring_queue *q, unsigned int self,
-				    const struct flushq_range *range)
+PEER_INLINE bool peer_ck_ring_put(struct peer_ck_ring_queue *q, unsigned int self,
+				  const struct flushq_range *range)
 {
 	/* Its parameter is not const; it only reads. */
 	struct flushq_range copy = *range;
@@ -33,7 +33,7 @@ static inline bool peer_ck_ring_put(struct peer_ck_ring_queue *q, unsigned int s
 	return ck_ring_enqueue_mpsc_request(&q->ring, q->request, &copy);
 }
 
-static inline unsigned int peer_ck_ring_take(struct peer_ck_ring_queue *q, struct intake *in)
+PEER_INLINE unsigned int peer_ck_ring_take(struct peer_ck_ring_queue *q, struct intake *in)
 {
 	struct flushq_range range;
 	unsigned int taken;

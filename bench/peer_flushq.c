@@ -20,16 +20,16 @@ static void peer_flushq_queue_start(struct peer_flushq_queue_queue *q)
 	(void)q;
 }
 
-static inline bool peer_flushq_queue_put(struct peer_flushq_queue_queue *q, unsigned int self,
-					 const struct flushq_range *range)
+PEER_INLINE bool peer_flushq_queue_put(struct peer_flushq_queue_queue *q, unsigned int self,
+				       const struct flushq_range *range)
 {
 	(void)self;
 	return flushq_queue_put(&q->queue, range) == FLUSHQ_PUT_QUEUED;
 }
 
 /* What flushq_priv_drain() in owner.h does with the ring. */
-static inline unsigned int peer_flushq_queue_take(struct peer_flushq_queue_queue *q,
-						  struct intake *in)
+PEER_INLINE unsigned int peer_flushq_queue_take(struct peer_flushq_queue_queue *q,
+						struct intake *in)
 {
 	struct flushq_ring *ring = &q->queue.ring;
 	flushq_pos pos = q->head;
@@ -123,15 +123,15 @@ static void peer_flushq_log_start(struct peer_flushq_log_queue *q)
 	q->seen = flushq_log_sync(&q->log, 0);
 }
 
-static inline bool peer_flushq_log_put(struct peer_flushq_log_queue *q, unsigned int self,
-				       const struct flushq_range *range)
+PEER_INLINE bool peer_flushq_log_put(struct peer_flushq_log_queue *q, unsigned int self,
+				     const struct flushq_range *range)
 {
 	(void)self;
 	return flushq_log_append(&q->log, range);
 }
 
 /* What flushq_priv_replay() in owner.h does with a log. */
-static inline unsigned int peer_flushq_log_take(struct peer_flushq_log_queue *q, struct intake *in)
+PEER_INLINE unsigned int peer_flushq_log_take(struct peer_flushq_log_queue *q, struct intake *in)
 {
 	struct flushq_log_reader reader = flushq_log_begin(q->seen);
 	unsigned long begun = in->ages ? stamp() : 0;

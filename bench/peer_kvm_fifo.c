@@ -27,8 +27,8 @@ static void peer_kvm_fifo_start(struct peer_kvm_fifo_queue *q)
 	ck_spinlock_fas_init(&q->lock);
 }
 
-static inline bool peer_kvm_fifo_put(struct peer_kvm_fifo_queue *q, unsigned int self,
-				     const struct flushq_range *range)
+PEER_INLINE bool peer_kvm_fifo_put(struct peer_kvm_fifo_queue *q, unsigned int self,
+				   const struct flushq_range *range)
 {
 	bool room;
 
@@ -46,7 +46,7 @@ static inline bool peer_kvm_fifo_put(struct peer_kvm_fifo_queue *q, unsigned int
 	return room;
 }
 
-static inline bool peer_kvm_fifo_take_one(struct peer_kvm_fifo_queue *q, struct flushq_range *range)
+PEER_INLINE bool peer_kvm_fifo_take_one(struct peer_kvm_fifo_queue *q, struct flushq_range *range)
 {
 	bool found;
 
@@ -61,7 +61,7 @@ static inline bool peer_kvm_fifo_take_one(struct peer_kvm_fifo_queue *q, struct 
 	return found;
 }
 
-static inline unsigned int peer_kvm_fifo_take(struct peer_kvm_fifo_queue *q, struct intake *in)
+PEER_INLINE unsigned int peer_kvm_fifo_take(struct peer_kvm_fifo_queue *q, struct intake *in)
 {
 	struct flushq_range range;
 	unsigned int taken;

@@ -16,15 +16,15 @@ static void peer_null_start(struct peer_null_queue *q)
 	(void)q;
 }
 
-static inline bool peer_null_put(struct peer_null_queue *q, unsigned int self,
-				 const struct flushq_range *range)
+PEER_INLINE bool peer_null_put(struct peer_null_queue *q, unsigned int self,
+			       const struct flushq_range *range)
 {
 	(void)self;
 	__asm__ volatile("" : : "r"(q), "r"(range) : "memory");
 	return true;
 }
 
-static inline unsigned int peer_null_take(struct peer_null_queue *q, struct intake *in)
+PEER_INLINE unsigned int peer_null_take(struct peer_null_queue *q, struct intake *in)
 {
 	(void)in;
 	__asm__ volatile("" : : "r"(q) : "memory");
@@ -47,8 +47,8 @@ static void peer_fetch_add_start(struct peer_fetch_add_queue *q)
 	(void)q;
 }
 
-static inline bool peer_fetch_add_put(struct peer_fetch_add_queue *q, unsigned int self,
-				      const struct flushq_range *range)
+PEER_INLINE bool peer_fetch_add_put(struct peer_fetch_add_queue *q, unsigned int self,
+				    const struct flushq_range *range)
 {
 	unsigned long start = range->start, puts;
 
@@ -59,7 +59,7 @@ static inline bool peer_fetch_add_put(struct peer_fetch_add_queue *q, unsigned i
 	return true;
 }
 
-static inline unsigned int peer_fetch_add_take(struct peer_fetch_add_queue *q, struct intake *in)
+PEER_INLINE unsigned int peer_fetch_add_take(struct peer_fetch_add_queue *q, struct intake *in)
 {
 	(void)in;
 	__asm__ volatile("" : : "r"(q) : "memory");

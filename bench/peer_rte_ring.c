@@ -16,7 +16,7 @@ struct ring {
 	FLUSHQ_ALIGNED(FLUSHQ_CACHE_LINE) uint32_t old, next; /* of the producer that is stopped */
 };
 
-static inline unsigned int take(struct ring *q, struct intake *in)
+PEER_INLINE unsigned int take(struct ring *q, struct intake *in)
 {
 	struct flushq_range range[BURST];
 	unsigned int taken = 0, n, i;
@@ -41,8 +41,8 @@ static void peer_rte_ring_start(struct ring *q)
 	(void)rte_ring_init(&q->ring, "mp", PEER_SLOTS, RING_F_SC_DEQ);
 }
 
-static inline bool peer_rte_ring_put(struct ring *q, unsigned int self,
-				     const struct flushq_range *range)
+PEER_INLINE bool peer_rte_ring_put(struct ring *q, unsigned int self,
+				   const struct flushq_range *range)
 {
 	(void)self;
 	return rte_ring_mp_enqueue_bulk_elem(&q->ring, range, BYTES, 1, NULL);
@@ -80,8 +80,8 @@ static void peer_rte_ring_rts_start(struct ring *q)
 	(void)rte_ring_init(&q->ring, "rts", PEER_SLOTS, RING_F_MP_RTS_ENQ | RING_F_SC_DEQ);
 }
 
-static inline bool peer_rte_ring_rts_put(struct ring *q, unsigned int self,
-					 const struct flushq_range *range)
+PEER_INLINE bool peer_rte_ring_rts_put(struct ring *q, unsigned int self,
+				       const struct flushq_range *range)
 {
 	(void)self;
 	return rte_ring_mp_rts_enqueue_bulk_elem(&q->ring, range, BYTES, 1, NULL);

@@ -43,8 +43,8 @@ static void peer_wfcqueue_start(struct peer_wfcqueue_queue *q)
 	__cds_wfcq_init(&q->head, &q->tail);
 }
 
-static inline struct node *peer_wfcqueue_fill(struct peer_wfcqueue_queue *q, unsigned int self,
-					      const struct flushq_range *range)
+PEER_INLINE struct node *peer_wfcqueue_fill(struct peer_wfcqueue_queue *q, unsigned int self,
+					    const struct flushq_range *range)
 {
 	struct pool *pool = &q->pool[self];
 	struct node *node = &pool->node[pool->used % PEER_SLOTS];
@@ -61,8 +61,8 @@ static inline struct node *peer_wfcqueue_fill(struct peer_wfcqueue_queue *q, uns
 	return node;
 }
 
-static inline bool peer_wfcqueue_put(struct peer_wfcqueue_queue *q, unsigned int self,
-				     const struct flushq_range *range)
+PEER_INLINE bool peer_wfcqueue_put(struct peer_wfcqueue_queue *q, unsigned int self,
+				   const struct flushq_range *range)
 {
 	struct node *node = peer_wfcqueue_fill(q, self, range);
 
@@ -72,7 +72,7 @@ static inline bool peer_wfcqueue_put(struct peer_wfcqueue_queue *q, unsigned int
 	return true;
 }
 
-static inline unsigned int peer_wfcqueue_take(struct peer_wfcqueue_queue *q, struct intake *in)
+PEER_INLINE unsigned int peer_wfcqueue_take(struct peer_wfcqueue_queue *q, struct intake *in)
 {
 	unsigned int taken;
 

@@ -18,8 +18,8 @@ static void PEER_(start)(struct PEER_(queue) * q)
 	SPIN_INIT(&q->lock);
 }
 
-static inline bool PEER_(put)(struct PEER_(queue) * q, unsigned int self,
-			      const struct flushq_range *range)
+PEER_INLINE bool PEER_(put)(struct PEER_(queue) * q, unsigned int self,
+			    const struct flushq_range *range)
 {
 	bool room;
 
@@ -36,7 +36,7 @@ static inline bool PEER_(put)(struct PEER_(queue) * q, unsigned int self,
 	return room;
 }
 
-static inline unsigned int PEER_(take)(struct PEER_(queue) * q, struct intake *in)
+PEER_INLINE unsigned int PEER_(take)(struct PEER_(queue) * q, struct intake *in)
 {
 	unsigned int i, len;
 
