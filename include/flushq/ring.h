@@ -53,9 +53,10 @@ struct flushq_ring_slot {
 
 /* All zero is an empty ring. */
 struct flushq_ring {
-	/* The producers' line. */
+	/* The producers' line: each put writes it, and the owner does not look. */
 	FLUSHQ_ALIGNED(FLUSHQ_CACHE_LINE) flushq_atomic_pos tail;
-	flushq_atomic_u32 sticky;
+	/* Looked at by the owner whenever it looks, and written only where there was no room. */
+	FLUSHQ_ALIGNED(FLUSHQ_CACHE_LINE) flushq_atomic_u32 sticky;
 	FLUSHQ_ALIGNED(FLUSHQ_CACHE_LINE) struct flushq_ring_slot slot[FLUSHQ_QUEUE_SLOTS];
 };
 
@@ -85,25 +86,102 @@ static inline int flushq_priv_ring_seen(flushq_pos state, flushq_pos pos)
 	return (flushq_pos_diff)(flushq_pos)(state - flushq_priv_ring_empty(pos));
 }
 
-/* Whether every position before `pos`, which the caller holds claimed and unpublished, was claimed.
- */
-static inline bool flushq_priv_ring_proven(struct flushq_ring *ring, flushq_pos pos)
+/* The state of the slot `back` positions before `pos`, as seen from there. */
+static inline int flushq_priv_ring_before(struct flushq_ring *ring, flushq_pos pos,
+					  unsigned int back)
+{
+	flushq_pos before = (flushq_pos)(pos - back);
+
+	/* R3: no order: the full fence that follows a put makes it one (with R5 and C2) */
+	return flushq_priv_ring_seen(flushq_load_relaxed(&flushq_priv_ring_at(ring, before)->state),
+				     before);
+}
+
+/* Whether a slot that was seen so shows that all before it were claimed. */
+static inline bool flushq_priv_ring_shows(int seen)
+{
+	return seen == FLUSHQ_RING_PUBLISHED || seen >= FLUSHQ_RING_LAP;
+}
+
+static FLUSHQ_NOINLINE bool flushq_priv_ring_look_back(struct flushq_ring *ring, flushq_pos pos)
 {
 	unsigned int back;
 
 	/* The slot one lap back is the caller's own: it was freed. */
 	for (back = 1; back < FLUSHQ_QUEUE_SLOTS; back++) {
-		flushq_pos before = (flushq_pos)(pos - back);
-		struct flushq_ring_slot *slot = flushq_priv_ring_at(ring, before);
-		/* R3: no order: the full fence that follows a put makes it one (with R5 and C2) */
-		int seen = flushq_priv_ring_seen(flushq_load_relaxed(&slot->state), before);
+		int seen = flushq_priv_ring_before(ring, pos, back);
 
-		if (seen == FLUSHQ_RING_PUBLISHED || seen >= FLUSHQ_RING_LAP)
+		if (flushq_priv_ring_shows(seen))
 			break;
 		if (seen <= FLUSHQ_RING_EMPTY)
 			return false;
 	}
 	return true;
+}
+
+/* Whether every position before `pos`, which the caller holds claimed and unpublished, was claimed.
+ */
+static inline bool flushq_priv_ring_proven(struct flushq_ring *ring, flushq_pos pos)
+{
+	/* Nearly always the first look will do. */
+	return FLUSHQ_LIKELY(flushq_priv_ring_shows(flushq_priv_ring_before(ring, pos, 1))) ||
+	       flushq_priv_ring_look_back(ring, pos);
+}
+
+/* Claims the slot of `pos`; false, and how it was seen from there, where it is not empty. */
+static inline bool flushq_priv_ring_claim(struct flushq_ring *ring, flushq_pos pos, int *seen)
+{
+	struct flushq_ring_slot *slot = flushq_priv_ring_at(ring, pos);
+	flushq_pos empty = flushq_priv_ring_empty(pos);
+	flushq_pos state = flushq_load_relaxed(&slot->state);
+
+	/* R2: acquire, pairs with R7: the owner has read the item of the lap before. */
+	if (state == empty &&
+	    flushq_cas_acquire(&slot->state, &state, (flushq_pos)(empty + FLUSHQ_RING_CLAIMED)))
+		return true;
+	*seen = flushq_priv_ring_seen(state, pos);
+	return false;
+}
+
+/* Fills and publishes the slot of `pos`, which the caller has claimed. Returns whether that counts. */
+static inline bool flushq_priv_ring_fill(struct flushq_ring *ring, flushq_pos pos, uint32_t key,
+					 unsigned long value)
+{
+	struct flushq_ring_slot *slot = flushq_priv_ring_at(ring, pos);
+	flushq_pos empty = flushq_priv_ring_empty(pos);
+	bool proven = flushq_priv_ring_proven(ring, pos);
+
+	flushq_store_relaxed(&slot->key, key);
+	flushq_store_relaxed(&slot->value, value);
+	/* Two ways, not a choice of the state: it would wait for the look at the slot before. */
+	if (FLUSHQ_UNLIKELY(!proven)) {
+		flushq_store_release(&slot->state, (flushq_pos)(empty + FLUSHQ_RING_SUSPECT));
+		return false;
+	}
+	/* A hint past a hole would lead others there. */
+	flushq_store_relaxed(&ring->tail, (flushq_pos)(pos + 1));
+	/* R4: release, pairs with R5: the item, and what the caller wrote before (page tables). */
+	flushq_store_release(&slot->state, (flushq_pos)(empty + FLUSHQ_RING_PUBLISHED));
+	return true;
+}
+
+/* A put whose hint was late: `pos` has been claimed by others. */
+static FLUSHQ_NOINLINE bool flushq_priv_ring_put_on(struct flushq_ring *ring, flushq_pos pos,
+						    uint32_t key, unsigned long value)
+{
+	unsigned int step;
+	int seen;
+
+	for (step = 1; step < FLUSHQ_QUEUE_SLOTS; step++) {
+		pos++;
+		if (flushq_priv_ring_claim(ring, pos, &seen))
+			return flushq_priv_ring_fill(ring, pos, key, value);
+		if (seen < FLUSHQ_RING_EMPTY)
+			return false;
+	}
+	/* All these were claimed; a hint a lap behind would never catch up. */
+	flushq_store_relaxed(&ring->tail, (flushq_pos)(pos + 1));
+	return false;
 }
 
 /*
@@ -115,37 +193,13 @@ static inline bool flushq_ring_put(struct flushq_ring *ring, uint32_t key, unsig
 {
 	/* R1: any value is safe, the oldest as well. Pairs with nothing. */
 	flushq_pos pos = flushq_load_relaxed(&ring->tail);
-	struct flushq_ring_slot *slot;
-	flushq_pos empty, state;
-	unsigned int step;
-	bool proven;
+	int seen;
 
-	for (step = 0;; step++, pos++) {
-		if (step == FLUSHQ_QUEUE_SLOTS) {
-			/* All these were claimed; a hint a lap behind would never catch up. */
-			flushq_store_relaxed(&ring->tail, pos);
-			return false;
-		}
-		slot = flushq_priv_ring_at(ring, pos);
-		empty = flushq_priv_ring_empty(pos);
-		state = flushq_load_relaxed(&slot->state);
-		/* R2: acquire, pairs with R7: the owner has read the item of the lap before. */
-		if (state == empty && flushq_cas_acquire(&slot->state, &state,
-							 (flushq_pos)(empty + FLUSHQ_RING_CLAIMED)))
-			break;
-		if (flushq_priv_ring_seen(state, pos) < FLUSHQ_RING_EMPTY)
-			return false;
-	}
-	proven = flushq_priv_ring_proven(ring, pos);
-	/* A hint past a hole would lead others there. */
-	if (proven)
-		flushq_store_relaxed(&ring->tail, (flushq_pos)(pos + 1));
-	flushq_store_relaxed(&slot->key, key);
-	flushq_store_relaxed(&slot->value, value);
-	state = (flushq_pos)(empty + (proven ? FLUSHQ_RING_PUBLISHED : FLUSHQ_RING_SUSPECT));
-	/* R4: release, pairs with R5: the item, and what the caller wrote before (page tables). */
-	flushq_store_release(&slot->state, state);
-	return proven;
+	if (FLUSHQ_LIKELY(flushq_priv_ring_claim(ring, pos, &seen)))
+		return flushq_priv_ring_fill(ring, pos, key, value);
+	if (seen < FLUSHQ_RING_EMPTY)
+		return false;
+	return flushq_priv_ring_put_on(ring, pos, key, value);
 }
 
 /*

@@ -11,12 +11,10 @@
  *
  * variant 2: room is counted, from an old hint
  * patch ring.h
- *	-if (flushq_priv_ring_seen(state, pos) < FLUSHQ_RING_EMPTY)
- *	-	return false;
- *	+if (flushq_priv_ring_seen(state, pos) < FLUSHQ_RING_EMPTY) {
- *	+	empty = (flushq_pos)(state & ~3u);
- *	+	break;
- *	+}
+ *	-*seen = flushq_priv_ring_seen(state, pos);
+ *	-return false;
+ *	+*seen = flushq_priv_ring_seen(state, pos);
+ *	+return *seen < FLUSHQ_RING_EMPTY;
  */
 #include "machine.h"
 

@@ -317,7 +317,8 @@ TEST(owner, layout)
 		for (j = 0; j < sizeof(producers) / sizeof(producers[0]); j++)
 			CHECK(!same_line(owners[i], producers[j]));
 	CHECK(!same_line((const char *)&cpu->queue - 1, &cpu->queue.ring.tail));
-	CHECK(!same_line(&cpu->queue.ring.tail, &cpu->queue.ring.slot[0]));
+	CHECK(!same_line(&cpu->queue.ring.tail, &cpu->queue.ring.sticky));
+	CHECK(!same_line(&cpu->queue.ring.sticky, &cpu->queue.ring.slot[0]));
 	CHECK(!same_line(&cpu->queue.ring.slot[SLOTS - 1], &cpu->bell));
 	/* What a switch writes and what a waiter reads are together. */
 	CHECK(same_line(&cpu->context, &cpu->head));
