@@ -570,7 +570,7 @@ static inline void flushq_priv_switch_to(struct flushq *fq, unsigned int self, f
 	if (FLUSHQ_LIKELY(before != FLUSHQ_CONTEXT_OFFLINE)) {
 		flushq_context_enter(&cpu->context, context); /* C1, C2 */
 	} else {
-		FLUSHQ_ASSERT(!"flushq_switch_to() before flushq_online()");
+		FLUSHQ_ASSERT(false && "flushq_switch_to() before flushq_online()");
 		flushq_priv_first_use(fq, cpu, self, context);
 	}
 	if (FLUSHQ_UNLIKELY(joins)) {
@@ -725,7 +725,7 @@ static inline void flushq_leave_lazy(struct flushq *fq, unsigned int self)
 	if (FLUSHQ_LIKELY(context != FLUSHQ_CONTEXT_OFFLINE)) {
 		flushq_context_enter(&cpu->context, context & ~FLUSHQ_CONTEXT_LAZY); /* C1, C2 */
 	} else {
-		FLUSHQ_ASSERT(!"flushq_leave_lazy() before flushq_online()");
+		FLUSHQ_ASSERT(false && "flushq_leave_lazy() before flushq_online()");
 		flushq_priv_first_use(fq, cpu, self, FLUSHQ_CONTEXT_PARKED);
 	}
 	if (FLUSHQ_UNLIKELY(!flushq_priv_idle(cpu, self)))

@@ -115,7 +115,7 @@ static inline unsigned long flushq_priv_post_word(const struct flushq_priv_post 
 		struct flushq_cpu *cpu;
 
 		if (FLUSHQ_UNLIKELY(base + bit >= post->fq->nr)) {
-			FLUSHQ_ASSERT(!"a CPU that the machine does not have");
+			FLUSHQ_ASSERT(false && "a CPU that the machine does not have");
 			must |= flushq_cpuset_bit(bit);
 			continue;
 		}

@@ -8,11 +8,11 @@
  * patch owner.h
  *	-	flushq_context_enter(&cpu->context, context);
  *	-} else {
- *	-	FLUSHQ_ASSERT(!"flushq_switch_to() before flushq_online()");
+ *	-	FLUSHQ_ASSERT(false && "flushq_switch_to() before flushq_online()");
  *	+	idle = flushq_priv_idle(cpu, self);
  *	+	flushq_context_enter(&cpu->context, context);
  *	+} else {
- *	+	FLUSHQ_ASSERT(!"flushq_switch_to() before flushq_online()");
+ *	+	FLUSHQ_ASSERT(false && "flushq_switch_to() before flushq_online()");
  *	-bool joins;
  *	+bool joins, idle = false;
  *	-	flushq_priv_event(&cpu->counts, self, FLUSHQ_JOINED, 1);
