@@ -10,6 +10,7 @@ struct peer_flushq_queue_queue {
 	struct flushq_queue queue;
 	/* The owner's, on a line of its own, as in struct flushq_cpu. */
 	FLUSHQ_ALIGNED(FLUSHQ_CACHE_LINE) flushq_pos head;
+	FLUSHQ_ALIGNED(FLUSHQ_CACHE_LINE) flushq_atomic_u32 bell;
 	/* Of the producer that is stopped. */
 	FLUSHQ_ALIGNED(FLUSHQ_CACHE_LINE) flushq_pos claimed;
 	struct flushq_range request;
@@ -27,7 +28,7 @@ PEER_INLINE bool peer_flushq_queue_put(struct peer_flushq_queue_queue *q, unsign
 	return flushq_queue_put(&q->queue, range) == FLUSHQ_PUT_QUEUED;
 }
 
-/* What flushq_priv_drain() in owner.h does with the ring. */
+/* What flushq_priv_drain() in owner.h does with ring and bell, once it is called for. */
 PEER_INLINE unsigned int peer_flushq_queue_take(struct peer_flushq_queue_queue *q,
 						struct intake *in)
 {
@@ -36,8 +37,12 @@ PEER_INLINE unsigned int peer_flushq_queue_take(struct peer_flushq_queue_queue *
 	unsigned int taken;
 	unsigned long value;
 	uint32_t key;
-	bool covers = flushq_ring_unstick(ring) != 0;
+	bool covers;
 
+	if (flushq_ring_idle(ring, pos))
+		return 0;
+	(void)flushq_swap_acq_rel(&q->bell, 0u);
+	covers = flushq_ring_unstick(ring) != 0;
 	for (taken = 0; taken < FLUSHQ_QUEUE_SLOTS; taken++, pos++) {
 		struct flushq_range range;
 		int seen = flushq_ring_look(ring, pos, &key, &value);
@@ -65,18 +70,15 @@ static bool peer_flushq_queue_stop(void *queue, const struct flushq_range *range
 {
 	struct peer_flushq_queue_queue *q = queue;
 	struct flushq_ring *ring = &q->queue.ring;
-	flushq_pos pos = flushq_load_relaxed(&ring->tail), state;
 	unsigned int step;
+	int seen;
 
-	for (step = 0; step < FLUSHQ_QUEUE_SLOTS; step++, pos++) {
-		state = flushq_priv_ring_empty(pos);
-		if (flushq_cas_acquire(&flushq_priv_ring_at(ring, pos)->state, &state,
-				       (flushq_pos)(state + FLUSHQ_RING_CLAIMED))) {
-			q->claimed = pos;
-			q->request = *range;
+	q->claimed = flushq_load_relaxed(&ring->tail);
+	q->request = *range;
+	for (step = 0; step < FLUSHQ_QUEUE_SLOTS; step++, q->claimed++) {
+		if (flushq_priv_ring_claim(ring, q->claimed, &seen))
 			return true;
-		}
-		if (flushq_priv_ring_seen(state, pos) < FLUSHQ_RING_EMPTY)
+		if (seen < FLUSHQ_RING_EMPTY)
 			return false;
 	}
 	return false;
@@ -87,19 +89,12 @@ static bool peer_flushq_queue_resume(void *queue)
 {
 	struct peer_flushq_queue_queue *q = queue;
 	struct flushq_ring *ring = &q->queue.ring;
-	struct flushq_ring_slot *slot = flushq_priv_ring_at(ring, q->claimed);
-	bool proven = flushq_priv_ring_proven(ring, q->claimed);
 
-	if (proven)
-		flushq_store_relaxed(&ring->tail, (flushq_pos)(q->claimed + 1));
-	flushq_store_relaxed(&slot->key, flushq_priv_key(&q->request));
-	flushq_store_relaxed(&slot->value, flushq_priv_value(&q->request));
-	flushq_store_release(&slot->state,
-			     (flushq_pos)(flushq_priv_ring_empty(q->claimed) +
-					  (proven ? FLUSHQ_RING_PUBLISHED : FLUSHQ_RING_SUSPECT)));
-	if (!proven)
-		(void)flushq_ring_stick(ring, flushq_mark_of(&q->request));
-	return proven;
+	if (flushq_priv_ring_fill(ring, q->claimed, flushq_priv_key(&q->request),
+				  flushq_priv_value(&q->request)))
+		return true;
+	(void)flushq_ring_stick(ring, flushq_mark_of(&q->request));
+	return false;
 }
 
 #include "loops.h"

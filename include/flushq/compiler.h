@@ -27,7 +27,8 @@
 
 /* Slow paths stay out of line, so that the fast ones stay short where a host inlines them. */
 #define FLUSHQ_COLD __attribute__((noinline, cold, unused))
-/* Out of line for the stack's sake: what it needs is not held while its caller calls others. */
+/* Out of line, for a fast path that is short, or a stack that does not hold what is not needed while
+ * others are called. */
 #define FLUSHQ_NOINLINE __attribute__((noinline, unused))
 
 /* The number of the lowest bit set in `x`, which must not be 0. */

@@ -34,7 +34,7 @@
 #define FLUSHQ_BELL_INTERRUPT 1u /* an interrupt is on its way */
 #define FLUSHQ_BELL_TICKET 2u /* at the next tick will do (ticket.h) */
 
-/* What a drain has read from the ring and not yet flushed. */
+/* What a drain has read from the ring and the logs and not yet flushed. */
 struct flushq_priv_debt {
 	struct flushq_range
 		mark; /* what the mark, or an unpublished slot, calls for, if `marked` */

@@ -53,9 +53,9 @@ struct flushq_ring_slot {
 
 /* All zero is an empty ring. */
 struct flushq_ring {
-	/* The producers' line: each put writes it, and the owner does not look. */
+	/* The producers' line: nearly each put writes it, and the owner does not look. */
 	FLUSHQ_ALIGNED(FLUSHQ_CACHE_LINE) flushq_atomic_pos tail;
-	/* Looked at by the owner whenever it looks, and written only where there was no room. */
+	/* Looked at by the owner whenever it looks, and written seldom: for what is in no slot. */
 	FLUSHQ_ALIGNED(FLUSHQ_CACHE_LINE) flushq_atomic_u32 sticky;
 	FLUSHQ_ALIGNED(FLUSHQ_CACHE_LINE) struct flushq_ring_slot slot[FLUSHQ_QUEUE_SLOTS];
 };
@@ -107,7 +107,7 @@ static FLUSHQ_NOINLINE bool flushq_priv_ring_look_back(struct flushq_ring *ring,
 {
 	unsigned int back;
 
-	/* The slot one lap back is the caller's own: it was freed. */
+	/* The slot one lap back is the caller's own: it was freed. The first once more: is it empty? */
 	for (back = 1; back < FLUSHQ_QUEUE_SLOTS; back++) {
 		int seen = flushq_priv_ring_before(ring, pos, back);
 
@@ -123,7 +123,7 @@ static FLUSHQ_NOINLINE bool flushq_priv_ring_look_back(struct flushq_ring *ring,
  */
 static inline bool flushq_priv_ring_proven(struct flushq_ring *ring, flushq_pos pos)
 {
-	/* Nearly always the first look will do. */
+	/* Nearly always the first look will do. (With one slot it is the caller's own, a lap on.) */
 	return FLUSHQ_LIKELY(flushq_priv_ring_shows(flushq_priv_ring_before(ring, pos, 1))) ||
 	       flushq_priv_ring_look_back(ring, pos);
 }
@@ -153,7 +153,8 @@ static inline bool flushq_priv_ring_fill(struct flushq_ring *ring, flushq_pos po
 
 	flushq_store_relaxed(&slot->key, key);
 	flushq_store_relaxed(&slot->value, value);
-	/* Two ways, not a choice of the state: it would wait for the look at the slot before. */
+	/* Two ways: a state that was chosen would make the store wait for the look, and so the next
+	 * put for this one. */
 	if (FLUSHQ_UNLIKELY(!proven)) {
 		flushq_store_release(&slot->state, (flushq_pos)(empty + FLUSHQ_RING_SUSPECT));
 		return false;
