@@ -852,6 +852,7 @@ static void do_one(unsigned int cpu)
 
 static void cpu_main(unsigned int cpu)
 {
+	unsigned long flags;
 	unsigned int space;
 
 	if (cpu == 0)
@@ -876,6 +877,10 @@ static void cpu_main(unsigned int cpu)
 	do_park(cpu);
 	a_cpu = false;
 	finish_tickets(cpu);
+	/* From here on it only waits for the others to end; none is to wait for it. */
+	flags = flushq_host_irq_save();
+	flushq_offline(&fq, cpu);
+	flushq_host_irq_restore(flags);
 }
 
 static unsigned long bad(void)
