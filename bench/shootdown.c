@@ -7,13 +7,11 @@
  *	src/softtlb/softtlb.c -o build/bench/shootdowns
  * make -C src/flushq-sim O=DIR			and --sim DIR/flushq-sim
  */
-#include <argp.h>
-#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "../tests/stress/options.h"
 #include "shootdown.h"
 
 #define NO_SEED (~0ul)
@@ -67,22 +65,6 @@ void csv_close(FILE *csv)
 	}
 }
 
-static unsigned long number(struct argp_state *state, const char *name, const char *arg,
-			    unsigned long low, unsigned long high)
-{
-	unsigned long n;
-	char *end;
-
-	errno = 0;
-	n = strtoul(arg, &end, 0);
-	if (errno || *end || end == arg || *arg == '-' || n < low || n > high) {
-		fprintf(stderr, "%s: --%s=%s: a number from %lu to %lu is expected\n", state->name,
-			name, arg, low, high);
-		exit(2);
-	}
-	return n;
-}
-
 static void check_scenario(const struct argp_state *state, const char *name)
 {
 	size_t i;
@@ -103,17 +85,17 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	switch (key) {
 	case 'r':
-		opt.rounds = number(state, "rounds", arg, 1, MAX_ROUNDS);
+		opt.rounds = option_number(state, "rounds", arg, 1, MAX_ROUNDS);
 		return 0;
 	case 's':
-		opt.seed = number(state, "seed", arg, 0, 4294967295);
+		opt.seed = option_number(state, "seed", arg, 0, 4294967295);
 		return 0;
 	case 'S':
 		check_scenario(state, arg);
 		opt.scenario = arg;
 		return 0;
 	case 'c':
-		opt.cpus = number(state, "cpus", arg, 2, 16);
+		opt.cpus = option_number(state, "cpus", arg, 2, 16);
 		return 0;
 	case QUICK:
 		opt.quick = true;
@@ -128,7 +110,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		opt.sim = arg;
 		return 0;
 	case SEEDS:
-		opt.seeds = number(state, "seeds", arg, 1, 1000);
+		opt.seeds = option_number(state, "seeds", arg, 1, 1000);
 		return 0;
 	case BREAK:
 		if (strcmp(arg, "interrupts") != 0 && strcmp(arg, "switches") != 0) {
@@ -164,15 +146,12 @@ int main(int argc, char **argv)
 					  NULL,	   NULL,
 					  NULL };
 	int status = 0, one;
-	struct timespec now;
 	size_t i;
 
 	argp_err_exit_status = 2;
 	argp_parse(&argp, argc, argv, 0, NULL, NULL);
-	if (opt.seed == NO_SEED) {
-		clock_gettime(CLOCK_REALTIME, &now);
-		opt.seed = ((unsigned long)now.tv_nsec ^ (unsigned long)now.tv_sec) & 0xfffffff;
-	}
+	if (opt.seed == NO_SEED)
+		opt.seed = option_random_seed();
 	if (!opt.seeds)
 		opt.seeds = opt.quick ? 5 : 31;
 	if (!opt.cpus)

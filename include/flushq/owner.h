@@ -309,7 +309,6 @@ static inline void flushq_priv_drain(struct flushq_cpu *cpu, unsigned int self)
 	mark = flushq_ring_unstick(ring);
 	debt->mark = flushq_mark_range(mark);
 	debt->marked = mark != 0 && flushq_priv_due(cpu, &debt->mark) == FLUSHQ_PRIV_NOW;
-	debt->run = debt->mark;
 	debt->pending = false;
 	debt->budget = FLUSHQ_PAGES_MAX;
 	if (mark != 0 && !debt->marked && flushq_priv_due(cpu, &debt->mark) == FLUSHQ_PRIV_LATER)

@@ -37,7 +37,7 @@ enum { PARKED, LOADED, LAZY };
 enum { OWES_NOTHING, OWES_CLAIMED, OWES_CHANGE };
 
 static struct {
-	unsigned long seed, seconds, cpus, spaces, storm_us, ops, broken;
+	unsigned long seed, seconds, cpus, spaces, storm_us, broken;
 } opt = { .seconds = 2, .cpus = 4, .spaces = 6, .storm_us = 100 };
 
 static struct flushq fq;
@@ -341,8 +341,6 @@ static void do_one(unsigned int cpu)
 
 static void cpu_main(unsigned int cpu)
 {
-	unsigned long ops;
-
 	/* Some come late. */
 	if (cpu)
 		usleep(softtlb_random(20000));
@@ -351,11 +349,8 @@ static void cpu_main(unsigned int cpu)
 	a_cpu = true;
 	if (cpu == 0)
 		pthread_create(&storm_thread, NULL, storm_main, NULL);
-	for (ops = 0; !atomic_load_explicit(&stop, memory_order_relaxed); ops++)
-		if (opt.ops && ops == opt.ops)
-			break;
-		else
-			do_one(cpu);
+	while (!atomic_load_explicit(&stop, memory_order_relaxed))
+		do_one(cpu);
 	if (cpu == 0) {
 		atomic_store(&storm_stop, true);
 		pthread_join(storm_thread, NULL);
