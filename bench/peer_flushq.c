@@ -9,10 +9,10 @@
 struct peer_flushq_queue_queue {
 	struct flushq_queue queue;
 	/* The owner's, on a line of its own, as in struct flushq_cpu. */
-	FLUSHQ_ALIGNED(FLUSHQ_CACHE_LINE) flushq_pos head;
+	FLUSHQ_ALIGNED(FLUSHQ_CACHE_LINE) flushq_ring_pos head;
 	FLUSHQ_ALIGNED(FLUSHQ_CACHE_LINE) flushq_atomic_u32 bell;
 	/* Of the producer that is stopped. */
-	FLUSHQ_ALIGNED(FLUSHQ_CACHE_LINE) flushq_pos claimed;
+	FLUSHQ_ALIGNED(FLUSHQ_CACHE_LINE) flushq_ring_pos claimed;
 	struct flushq_range request;
 };
 
@@ -33,7 +33,8 @@ PEER_INLINE unsigned int peer_flushq_queue_take(struct peer_flushq_queue_queue *
 						struct intake *in)
 {
 	struct flushq_ring *ring = &q->queue.ring;
-	flushq_pos pos = q->head;
+	struct flushq_ring_walk walk;
+	flushq_ring_pos pos = q->head;
 	unsigned int taken;
 	unsigned long value;
 	uint32_t key;
@@ -43,9 +44,10 @@ PEER_INLINE unsigned int peer_flushq_queue_take(struct peer_flushq_queue_queue *
 		return 0;
 	(void)flushq_swap_acq_rel(&q->bell, 0u);
 	covers = flushq_ring_unstick(ring) != 0;
+	walk = flushq_ring_begin(ring, pos);
 	for (taken = 0; taken < FLUSHQ_QUEUE_SLOTS; taken++, pos++) {
 		struct flushq_range range;
-		int seen = flushq_ring_look(ring, pos, &key, &value);
+		int seen = flushq_ring_take(ring, &walk, &key, &value);
 
 		if (seen < FLUSHQ_RING_PUBLISHED) {
 			covers |= seen == FLUSHQ_RING_CLAIMED &&
@@ -53,14 +55,13 @@ PEER_INLINE unsigned int peer_flushq_queue_take(struct peer_flushq_queue_queue *
 			break;
 		}
 		/* Suspect: it was not accepted, the mark stands for it. */
-		if (FLUSHQ_UNLIKELY(seen == FLUSHQ_RING_SUSPECT))
+		if (FLUSHQ_POSITION_BITS != 64 && seen == FLUSHQ_RING_SUSPECT)
 			continue;
 		range = flushq_priv_unpack(key, value);
 		intake_add(in, &range);
 	}
 	if (FLUSHQ_UNLIKELY(covers))
 		intake_cover(in);
-	flushq_ring_free(ring, q->head, pos);
 	q->head = pos;
 	return taken;
 }
@@ -157,7 +158,7 @@ static bool peer_flushq_log_stop(void *queue, const struct flushq_range *range)
 	unsigned int step;
 
 	for (step = 0; step < FLUSHQ_LOG_SLOTS; step++, pos++) {
-		struct flushq_ring_slot *slot = flushq_priv_log_at(&q->log, pos);
+		struct flushq_log_slot *slot = flushq_priv_log_at(&q->log, pos);
 		flushq_pos before = (flushq_pos)(pos - FLUSHQ_LOG_SLOTS);
 
 		state = flushq_load_relaxed(&slot->state);

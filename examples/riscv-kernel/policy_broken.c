@@ -24,19 +24,17 @@ static void drop_before_switch(struct hart *h, struct mm *mm)
 {
 	struct flushq_cpu *cpu = &fq.cpu[h->id];
 	struct flushq_ring *ring = &cpu->queue.ring;
-	flushq_pos pos = cpu->head;
+	struct flushq_ring_walk walk = flushq_ring_begin(ring, cpu->head);
 	unsigned long value;
 	uint32_t key, mark;
 
 	mark = flushq_ring_unstick(ring);
 	if (mark)
 		drop(cpu, flushq_mark_range(mark));
-	while (flushq_ring_look(ring, pos, &key, &value) >= FLUSHQ_RING_PUBLISHED) {
+	while (flushq_ring_take(ring, &walk, &key, &value) >= FLUSHQ_RING_PUBLISHED) {
 		drop(cpu, flushq_priv_unpack(key, value));
-		pos++;
+		cpu->head++;
 	}
-	flushq_ring_free(ring, cpu->head, pos);
-	cpu->head = pos;
 	policy_flushq.before_switch(h, mm);
 }
 

@@ -77,10 +77,15 @@
 #define FLUSHQ_PATIENCE 65536
 #endif
 
-/* Width of queue positions in bits: 8, 16 or 32. Any width is safe; 8 lets a test cross the wrap.
- */
+/* Width of queue positions in bits: 8, 16, 32, or 64 where a long has as many. Any width is safe.
+ * With 64, which never wrap, a put need not look back (ring.h); 8 lets a test cross the wrap. A log's
+ * have 32 at most. */
 #ifndef FLUSHQ_POSITION_BITS
+#if __SIZEOF_LONG__ == 8
+#define FLUSHQ_POSITION_BITS 64
+#else
 #define FLUSHQ_POSITION_BITS 32
+#endif
 #endif
 
 /* 1: each CPU counts what it did (event.h names the counters). 0: no counter, no code for it. */
@@ -121,19 +126,20 @@ FLUSHQ_STATIC_ASSERT((FLUSHQ_RESIDENT) >= 3 && (FLUSHQ_RESIDENT) <= 32,
 		     "FLUSHQ_RESIDENT must be 3 to 32");
 FLUSHQ_STATIC_ASSERT((FLUSHQ_OWED) >= 1 && (FLUSHQ_OWED) <= 255, "FLUSHQ_OWED must be 1 to 255");
 FLUSHQ_STATIC_ASSERT((FLUSHQ_POSITION_BITS) == 8 || (FLUSHQ_POSITION_BITS) == 16 ||
-			     (FLUSHQ_POSITION_BITS) == 32,
-		     "FLUSHQ_POSITION_BITS must be 8, 16 or 32");
+			     (FLUSHQ_POSITION_BITS) == 32 ||
+			     ((FLUSHQ_POSITION_BITS) == 64 && sizeof(long) == 8),
+		     "FLUSHQ_POSITION_BITS must be 8, 16, 32, or 64 where a long has 64");
 FLUSHQ_STATIC_ASSERT(FLUSHQ_PRIV_POWER_OF_2(FLUSHQ_PATIENCE),
 		     "FLUSHQ_PATIENCE must be a power of two");
 FLUSHQ_STATIC_ASSERT((FLUSHQ_COUNTERS) == 0 || (FLUSHQ_COUNTERS) == 1,
 		     "FLUSHQ_COUNTERS must be 0 or 1");
 /* Four laps: a slot must tell an older lap from a newer one. */
 FLUSHQ_STATIC_ASSERT(
-	(FLUSHQ_QUEUE_SLOTS) <= (1u << ((FLUSHQ_POSITION_BITS)-2)),
+	(FLUSHQ_QUEUE_SLOTS) <= (1ull << ((FLUSHQ_POSITION_BITS)-2)),
 	"FLUSHQ_POSITION_BITS is too narrow for FLUSHQ_QUEUE_SLOTS: at least four laps must fit");
 /* Sixteen laps: log.h says how far a reader lags before it is told. */
 FLUSHQ_STATIC_ASSERT(
-	(FLUSHQ_LOG_SLOTS) <= (1u << ((FLUSHQ_POSITION_BITS)-4)),
+	(FLUSHQ_LOG_SLOTS) <= (1ull << ((FLUSHQ_POSITION_BITS)-4)),
 	"FLUSHQ_POSITION_BITS is too narrow for FLUSHQ_LOG_SLOTS: at least sixteen laps must fit");
 
 #endif

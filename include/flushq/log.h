@@ -50,6 +50,12 @@
 #include "cpuset.h"
 #include "queue.h"
 
+struct flushq_log_slot {
+	flushq_atomic_pos state;
+	flushq_atomic_u32 key;
+	flushq_atomic_ulong value;
+};
+
 /* All zero is an empty log that no CPU has joined. */
 struct flushq_log {
 	FLUSHQ_ALIGNED(FLUSHQ_CACHE_LINE) flushq_atomic_pos tail;
@@ -59,7 +65,7 @@ struct flushq_log {
 	/* CPUs that may have the address space in their register: owner.h keeps it. */
 	FLUSHQ_ALIGNED(FLUSHQ_CACHE_LINE)
 	flushq_atomic_ulong loaded[FLUSHQ_CPUSET_WORDS(FLUSHQ_NR_CPUS)];
-	FLUSHQ_ALIGNED(FLUSHQ_CACHE_LINE) struct flushq_ring_slot slot[FLUSHQ_LOG_SLOTS];
+	FLUSHQ_ALIGNED(FLUSHQ_CACHE_LINE) struct flushq_log_slot slot[FLUSHQ_LOG_SLOTS];
 };
 
 #define FLUSHQ_PRIV_LOG_SLOTS_LOG2 (31 - __builtin_clz((unsigned int)(FLUSHQ_LOG_SLOTS)))
@@ -69,9 +75,10 @@ struct flushq_log {
 #define FLUSHQ_PRIV_LOG_LAP (1 << FLUSHQ_PRIV_LOG_LAP_SHIFT)
 /* Positions between two turns: half of those that states can tell apart. */
 #define FLUSHQ_PRIV_LOG_HALF                                                                       \
-	(1u << ((FLUSHQ_POSITION_BITS)-1 - FLUSHQ_PRIV_LOG_LAP_SHIFT + FLUSHQ_PRIV_LOG_SLOTS_LOG2))
+	(1u << (8 * sizeof(flushq_pos) - 1 - FLUSHQ_PRIV_LOG_LAP_SHIFT +                           \
+		FLUSHQ_PRIV_LOG_SLOTS_LOG2))
 
-static inline struct flushq_ring_slot *flushq_priv_log_at(struct flushq_log *log, flushq_pos pos)
+static inline struct flushq_log_slot *flushq_priv_log_at(struct flushq_log *log, flushq_pos pos)
 {
 	return &log->slot[pos & (FLUSHQ_LOG_SLOTS - 1)];
 }
@@ -106,7 +113,7 @@ static inline bool flushq_priv_log_proven(struct flushq_log *log, flushq_pos pos
 	/* The slot one lap back is the caller's own: it was published. */
 	for (back = 1; back < FLUSHQ_LOG_SLOTS; back++) {
 		flushq_pos before = (flushq_pos)(pos - back);
-		struct flushq_ring_slot *slot = flushq_priv_log_at(log, before);
+		struct flushq_log_slot *slot = flushq_priv_log_at(log, before);
 		/* L2: acquire, pairs with L4: a turn before is passed on to who reads our slot. */
 		int seen = flushq_priv_log_seen(flushq_load_acquire(&slot->state), before);
 
@@ -125,7 +132,7 @@ static inline bool flushq_priv_log_proven(struct flushq_log *log, flushq_pos pos
 static inline bool flushq_priv_log_publish(struct flushq_log *log, flushq_pos pos,
 					   const struct flushq_range *range)
 {
-	struct flushq_ring_slot *slot = flushq_priv_log_at(log, pos);
+	struct flushq_log_slot *slot = flushq_priv_log_at(log, pos);
 	bool proven = flushq_priv_log_proven(log, pos);
 	enum flushq_ring_state how = proven ? FLUSHQ_RING_PUBLISHED : FLUSHQ_RING_SUSPECT;
 	unsigned int w;
@@ -175,7 +182,7 @@ static inline bool flushq_log_append(struct flushq_log *log, const struct flushq
 
 	for (step = 0; step <= FLUSHQ_LOG_SLOTS; step++) {
 		flushq_pos before = (flushq_pos)(pos - FLUSHQ_LOG_SLOTS);
-		struct flushq_ring_slot *slot = flushq_priv_log_at(log, pos);
+		struct flushq_log_slot *slot = flushq_priv_log_at(log, pos);
 		flushq_pos state = flushq_load_relaxed(&slot->state);
 		unsigned int laps;
 
@@ -262,7 +269,7 @@ static inline enum flushq_log_result flushq_log_next(struct flushq_log *log, uns
 {
 	for (; reader->left; reader->left--) {
 		flushq_pos pos = reader->pos;
-		struct flushq_ring_slot *slot = flushq_priv_log_at(log, pos);
+		struct flushq_log_slot *slot = flushq_priv_log_at(log, pos);
 		flushq_pos state = flushq_load_acquire(&slot->state); /* L5: pairs with L4 */
 		int seen = flushq_priv_log_seen(state, pos);
 		unsigned long value;

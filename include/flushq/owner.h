@@ -48,7 +48,7 @@ struct flushq_cpu {
 	/* The owner's line: written by the CPU itself alone. */
 	FLUSHQ_ALIGNED(FLUSHQ_CACHE_LINE) flushq_atomic_u32 context;
 	flushq_atomic_u32 drains; /* odd while it drains */
-	flushq_pos head; /* private, as is what follows */
+	flushq_ring_pos head; /* private, as is what follows */
 	bool busy, again; /* shared with interrupts and NMIs on this CPU */
 	bool stray; /* something that is not in the table may be in the register */
 	bool doubled; /* two entries of one ASID may be in the register */
@@ -290,14 +290,14 @@ static inline bool flushq_priv_idle(struct flushq_cpu *cpu, unsigned int self)
 	return flushq_ring_idle(&cpu->queue.ring, cpu->head);
 }
 
-/* Applies what is owed, once. Takes at most FLUSHQ_QUEUE_SLOTS requests; slots are given back after
- * the flush, or where their requests are kept. */
+/* Applies what is owed, once. Takes at most FLUSHQ_QUEUE_SLOTS requests. */
 static inline void flushq_priv_drain(struct flushq_cpu *cpu, unsigned int self)
 {
 	struct flushq_ring *ring = &cpu->queue.ring;
 	uint32_t drains = flushq_load_relaxed(&cpu->drains), mark, key;
 	struct flushq_priv_debt *debt = &cpu->debt;
-	flushq_pos pos = cpu->head;
+	flushq_ring_pos pos = cpu->head;
+	struct flushq_ring_walk walk;
 	unsigned int taken;
 	unsigned long value;
 	bool blocked = false;
@@ -313,9 +313,10 @@ static inline void flushq_priv_drain(struct flushq_cpu *cpu, unsigned int self)
 	debt->budget = FLUSHQ_PAGES_MAX;
 	if (mark != 0 && !debt->marked && flushq_priv_due(cpu, &debt->mark) == FLUSHQ_PRIV_LATER)
 		flushq_priv_flush_asid(cpu, self, debt->mark.asid);
+	walk = flushq_ring_begin(ring, pos);
 	for (taken = 0; taken < FLUSHQ_QUEUE_SLOTS; taken++, pos++) {
 		struct flushq_range range;
-		int seen = flushq_ring_look(ring, pos, &key, &value);
+		int seen = flushq_ring_take(ring, &walk, &key, &value);
 
 		if (seen < FLUSHQ_RING_PUBLISHED) {
 			/*
@@ -342,10 +343,11 @@ static inline void flushq_priv_drain(struct flushq_cpu *cpu, unsigned int self)
 	if (debt->pending && !(debt->marked && flushq_range_covers(&debt->mark, &debt->run)))
 		flushq_priv_flush(cpu, self, &debt->run, &debt->budget);
 
-	flushq_ring_free(ring, cpu->head, pos);
 	cpu->head = pos;
 	flushq_priv_event(&cpu->counts, self, FLUSHQ_DRAINS, 1);
-	/* D2: behind R7, pairs with S7: uses before this are over. */
+	/* D2: a release fence, pairs with S7: uses before this are over, for who reads the next drain
+	 * begun as well. */
+	flushq_fence_release();
 	flushq_store_relaxed(&cpu->drains, drains + 2);
 }
 

@@ -13,22 +13,26 @@
  *	PUBLISHED	filled, and every position before it is known to have been claimed
  *	SUSPECT		filled, but behind a hole: its producer was told to leave a sticky bit instead
  *
- * A producer claims with one compare-and-swap on the slot's own state; `tail` is only a hint where
- * to start.
+ * A producer claims with one compare-and-swap on the slot's own state, from `tail` on.
  *
- * Why the owner may stop at the first empty slot: before flushq_ring_put() returns true, the
- * producer has proven that every position from the owner's on up to its own was claimed. It looks
- * back from its slot until it meets one that is published (its producer has proven the same) or
- * freed already; claimed and suspect ones prove nothing and are passed. Positions can't wrap while
- * it looks, as the owner can't pass a slot that is claimed and unpublished. So a producer that
- * stalled between reading the hint and claiming, for whatever number of laps, finds the hole that
- * it made. That is why positions may be 8 bits wide.
+ * Why the owner may stop at the first empty slot: before flushq_ring_put() returns true, every
+ * position from the owner's on up to its own is known to have been claimed. Whoever stores a
+ * position in `tail` knows that of all before it, and hands that on (R1); whoever finds it claimed
+ * there, and goes on to the next, sees each on its way claimed. What was claimed once stays so: the
+ * oldest value of `tail` is as good as the last.
+ *
+ * With positions of 64 bits that is all. Narrower ones wrap, and a producer that stalled between
+ * reading the tail and claiming, for a whole number of wraps, would take a slot of the future for its
+ * own. So there it looks back from its slot, which it holds claimed, until it meets one that is
+ * published (its producer has done the same) or freed already; claimed and suspect ones prove nothing
+ * and are passed. Positions can't wrap while it looks, as the owner can't pass a slot that is claimed
+ * and unpublished. If it meets the hole that it made, it leaves its own slot SUSPECT.
  *
  * What may call what (all of it next to any number of producers):
  *
  *	flushq_ring_put, _stick			any CPU, any context
- *	flushq_ring_look, _idle, _unstick,	the owner; not from an interrupt or NMI that hit it in
- *	_claimed_behind, _free			one of these
+ *	flushq_ring_begin, _take, _idle,		the owner; not from an interrupt or NMI that hit it in
+ *	_unstick, _claimed_behind		one of these
  *
  * The table of labels (R1...) is in shootdown.h.
  */
@@ -45,19 +49,39 @@ enum flushq_ring_state {
 	FLUSHQ_RING_LAP = 4, /* from here on: a later lap */
 };
 
+#if FLUSHQ_POSITION_BITS == 64
+typedef unsigned long flushq_ring_pos;
+typedef flushq_atomic_ulong flushq_atomic_ring_pos;
+
+/* While it is filled, the upper half of its state is the key. */
 struct flushq_ring_slot {
-	flushq_atomic_pos state;
+	flushq_atomic_ring_pos state;
+	flushq_atomic_ulong value;
+};
+#else
+typedef flushq_pos flushq_ring_pos;
+typedef flushq_atomic_pos flushq_atomic_ring_pos;
+
+struct flushq_ring_slot {
+	flushq_atomic_ring_pos state;
 	flushq_atomic_u32 key;
 	flushq_atomic_ulong value;
 };
+#endif
 
 /* All zero is an empty ring. */
 struct flushq_ring {
 	/* The producers' line: nearly each put writes it, and the owner does not look. */
-	FLUSHQ_ALIGNED(FLUSHQ_CACHE_LINE) flushq_atomic_pos tail;
+	FLUSHQ_ALIGNED(FLUSHQ_CACHE_LINE) flushq_atomic_ring_pos tail;
 	/* Looked at by the owner whenever it looks, and written seldom: for what is in no slot. */
 	FLUSHQ_ALIGNED(FLUSHQ_CACHE_LINE) flushq_atomic_u32 sticky;
 	FLUSHQ_ALIGNED(FLUSHQ_CACHE_LINE) struct flushq_ring_slot slot[FLUSHQ_QUEUE_SLOTS];
+};
+
+/* Where the owner is in the ring. */
+struct flushq_ring_walk {
+	struct flushq_ring_slot *slot;
+	flushq_ring_pos empty; /* that slot's state while it is empty */
 };
 
 /*
@@ -67,34 +91,78 @@ struct flushq_ring {
 #define FLUSHQ_PRIV_SLOTS_LOG2 (31 - __builtin_clz((unsigned int)(FLUSHQ_QUEUE_SLOTS)))
 #define FLUSHQ_PRIV_LAP_SHIFT (FLUSHQ_PRIV_SLOTS_LOG2 > 2 ? FLUSHQ_PRIV_SLOTS_LOG2 : 2)
 
-static inline struct flushq_ring_slot *flushq_priv_ring_at(struct flushq_ring *ring, flushq_pos pos)
+static inline struct flushq_ring_slot *flushq_priv_ring_at(struct flushq_ring *ring,
+							   flushq_ring_pos pos)
 {
 	return &ring->slot[pos & (FLUSHQ_QUEUE_SLOTS - 1)];
 }
 
 /* The state of pos's slot while it is empty for pos; its other states are this plus enum
  * flushq_ring_state. */
-static inline flushq_pos flushq_priv_ring_empty(flushq_pos pos)
+static inline flushq_ring_pos flushq_priv_ring_empty(flushq_ring_pos pos)
 {
-	return (flushq_pos)((flushq_pos)(pos >> FLUSHQ_PRIV_SLOTS_LOG2) << FLUSHQ_PRIV_LAP_SHIFT);
+	return (flushq_ring_pos)((flushq_ring_pos)(pos >> FLUSHQ_PRIV_SLOTS_LOG2)
+				 << FLUSHQ_PRIV_LAP_SHIFT);
 }
 
-/* A slot's state as seen from position `pos`: negative if of an older lap, else enum
- * flushq_ring_state. */
-static inline int flushq_priv_ring_seen(flushq_pos state, flushq_pos pos)
+/* A state as seen by who would find it `empty`: negative if of an older lap, else enum
+ * flushq_ring_state. The lower half of wide ones will do, and is all that a filled slot has. */
+static inline int flushq_priv_ring_seen(flushq_ring_pos state, flushq_ring_pos empty)
 {
-	return (flushq_pos_diff)(flushq_pos)(state - flushq_priv_ring_empty(pos));
+	return (flushq_pos_diff)(flushq_pos)((flushq_pos)state - (flushq_pos)empty);
+}
+
+#if FLUSHQ_POSITION_BITS == 64
+/* Writes what does not lie in the state; returns the state to follow, `state` with what does. */
+static inline flushq_ring_pos flushq_priv_ring_write(struct flushq_ring_slot *slot,
+						     flushq_ring_pos state, uint32_t key,
+						     unsigned long value)
+{
+	flushq_store_relaxed(&slot->value, value);
+	return (flushq_ring_pos)key << 32 | (flushq_pos)state;
+}
+
+static inline uint32_t flushq_priv_ring_key(const struct flushq_ring_slot *slot,
+					    flushq_ring_pos state)
+{
+	(void)slot;
+	return (uint32_t)(state >> 32);
+}
+
+/* Whether every position before `pos`, which the caller holds claimed and unpublished, was claimed.
+ * It was: the caller has seen so, from the tail on. */
+static inline bool flushq_priv_ring_proven(struct flushq_ring *ring, flushq_ring_pos pos)
+{
+	(void)ring;
+	(void)pos;
+	return true;
+}
+#else
+static inline flushq_ring_pos flushq_priv_ring_write(struct flushq_ring_slot *slot,
+						     flushq_ring_pos state, uint32_t key,
+						     unsigned long value)
+{
+	flushq_store_relaxed(&slot->key, key);
+	flushq_store_relaxed(&slot->value, value);
+	return state;
+}
+
+static inline uint32_t flushq_priv_ring_key(const struct flushq_ring_slot *slot,
+					    flushq_ring_pos state)
+{
+	(void)state;
+	return flushq_load_relaxed(&slot->key);
 }
 
 /* The state of the slot `back` positions before `pos`, as seen from there. */
-static inline int flushq_priv_ring_before(struct flushq_ring *ring, flushq_pos pos,
+static inline int flushq_priv_ring_before(struct flushq_ring *ring, flushq_ring_pos pos,
 					  unsigned int back)
 {
-	flushq_pos before = (flushq_pos)(pos - back);
+	flushq_ring_pos before = (flushq_ring_pos)(pos - back);
 
 	/* R3: no order: the full fence that follows a put makes it one (with R5 and C2) */
 	return flushq_priv_ring_seen(flushq_load_relaxed(&flushq_priv_ring_at(ring, before)->state),
-				     before);
+				     flushq_priv_ring_empty(before));
 }
 
 /* Whether a slot that was seen so shows that all before it were claimed. */
@@ -103,7 +171,8 @@ static inline bool flushq_priv_ring_shows(int seen)
 	return seen == FLUSHQ_RING_PUBLISHED || seen >= FLUSHQ_RING_LAP;
 }
 
-static FLUSHQ_NOINLINE bool flushq_priv_ring_look_back(struct flushq_ring *ring, flushq_pos pos)
+static FLUSHQ_NOINLINE bool flushq_priv_ring_look_back(struct flushq_ring *ring,
+						       flushq_ring_pos pos)
 {
 	unsigned int back;
 
@@ -119,55 +188,58 @@ static FLUSHQ_NOINLINE bool flushq_priv_ring_look_back(struct flushq_ring *ring,
 	return true;
 }
 
-/* Whether every position before `pos`, which the caller holds claimed and unpublished, was claimed.
- */
-static inline bool flushq_priv_ring_proven(struct flushq_ring *ring, flushq_pos pos)
+/* As above: it was, or the caller stalled for a whole number of wraps before it claimed. */
+static inline bool flushq_priv_ring_proven(struct flushq_ring *ring, flushq_ring_pos pos)
 {
 	/* Nearly always the first look will do. (With one slot it is the caller's own, a lap on.) */
 	return FLUSHQ_LIKELY(flushq_priv_ring_shows(flushq_priv_ring_before(ring, pos, 1))) ||
 	       flushq_priv_ring_look_back(ring, pos);
 }
+#endif
 
 /* Claims the slot of `pos`; false, and how it was seen from there, where it is not empty. */
-static inline bool flushq_priv_ring_claim(struct flushq_ring *ring, flushq_pos pos, int *seen)
+static inline bool flushq_priv_ring_claim(struct flushq_ring *ring, flushq_ring_pos pos, int *seen)
 {
 	struct flushq_ring_slot *slot = flushq_priv_ring_at(ring, pos);
-	flushq_pos empty = flushq_priv_ring_empty(pos);
-	flushq_pos state = flushq_load_relaxed(&slot->state);
+	flushq_ring_pos empty = flushq_priv_ring_empty(pos);
+	flushq_ring_pos state = flushq_load_relaxed(&slot->state);
 
 	/* R2: acquire, pairs with R7: the owner has read the item of the lap before. */
-	if (state == empty &&
-	    flushq_cas_acquire(&slot->state, &state, (flushq_pos)(empty + FLUSHQ_RING_CLAIMED)))
+	if (state == empty && flushq_cas_acquire(&slot->state, &state,
+						 (flushq_ring_pos)(empty + FLUSHQ_RING_CLAIMED)))
 		return true;
-	*seen = flushq_priv_ring_seen(state, pos);
+	*seen = flushq_priv_ring_seen(state, empty);
 	return false;
 }
 
 /* Fills and publishes the slot of `pos`, which the caller has claimed. Returns whether that counts. */
-static inline bool flushq_priv_ring_fill(struct flushq_ring *ring, flushq_pos pos, uint32_t key,
-					 unsigned long value)
+static inline bool flushq_priv_ring_fill(struct flushq_ring *ring, flushq_ring_pos pos,
+					 uint32_t key, unsigned long value)
 {
 	struct flushq_ring_slot *slot = flushq_priv_ring_at(ring, pos);
-	flushq_pos empty = flushq_priv_ring_empty(pos);
+	flushq_ring_pos state =
+		(flushq_ring_pos)(flushq_priv_ring_empty(pos) + FLUSHQ_RING_PUBLISHED);
 	bool proven = flushq_priv_ring_proven(ring, pos);
 
-	flushq_store_relaxed(&slot->key, key);
-	flushq_store_relaxed(&slot->value, value);
-	/* Two ways: a state that was chosen would make the store wait for the look, and so the next
-	 * put for this one. */
+	state = flushq_priv_ring_write(slot, state, key, value);
+	/*
+	 * R4: release, pairs with R5: the item, and what the caller wrote before (page tables). And
+	 * with R1. Two ways: a state that was chosen would make the store wait for the look back, and
+	 * so the next put for this one.
+	 */
+	flushq_fence_release();
 	if (FLUSHQ_UNLIKELY(!proven)) {
-		flushq_store_release(&slot->state, (flushq_pos)(empty + FLUSHQ_RING_SUSPECT));
+		state = (flushq_ring_pos)(state + FLUSHQ_RING_SUSPECT - FLUSHQ_RING_PUBLISHED);
+		flushq_store_relaxed(&slot->state, state);
 		return false;
 	}
-	/* A hint past a hole would lead others there. */
-	flushq_store_relaxed(&ring->tail, (flushq_pos)(pos + 1));
-	/* R4: release, pairs with R5: the item, and what the caller wrote before (page tables). */
-	flushq_store_release(&slot->state, (flushq_pos)(empty + FLUSHQ_RING_PUBLISHED));
+	flushq_store_relaxed(&ring->tail, (flushq_ring_pos)(pos + 1));
+	flushq_store_relaxed(&slot->state, state);
 	return true;
 }
 
-/* A put whose hint was late: `pos` has been claimed by others. */
-static FLUSHQ_NOINLINE bool flushq_priv_ring_put_on(struct flushq_ring *ring, flushq_pos pos,
+/* A put whose tail was late: `pos` has been claimed by others. */
+static FLUSHQ_NOINLINE bool flushq_priv_ring_put_on(struct flushq_ring *ring, flushq_ring_pos pos,
 						    uint32_t key, unsigned long value)
 {
 	unsigned int step;
@@ -180,8 +252,8 @@ static FLUSHQ_NOINLINE bool flushq_priv_ring_put_on(struct flushq_ring *ring, fl
 		if (seen < FLUSHQ_RING_EMPTY)
 			return false;
 	}
-	/* All these were claimed; a hint a lap behind would never catch up. */
-	flushq_store_relaxed(&ring->tail, (flushq_pos)(pos + 1));
+	/* All these were claimed; a tail a lap behind would never catch up. R4, for R1. */
+	flushq_store_release(&ring->tail, (flushq_ring_pos)(pos + 1));
 	return false;
 }
 
@@ -192,8 +264,9 @@ static FLUSHQ_NOINLINE bool flushq_priv_ring_put_on(struct flushq_ring *ring, fl
  */
 static inline bool flushq_ring_put(struct flushq_ring *ring, uint32_t key, unsigned long value)
 {
-	/* R1: any value is safe, the oldest as well. Pairs with nothing. */
-	flushq_pos pos = flushq_load_relaxed(&ring->tail);
+	/* R1: acquire, pairs with R4: that all before it were claimed. Any value will do, the oldest as
+	 * well. */
+	flushq_ring_pos pos = flushq_load_acquire(&ring->tail);
 	int seen;
 
 	if (FLUSHQ_LIKELY(flushq_priv_ring_claim(ring, pos, &seen)))
@@ -227,62 +300,59 @@ static inline uint32_t flushq_ring_unstick(struct flushq_ring *ring)
 	return flushq_swap_relaxed(&ring->sticky, 0u);
 }
 
-/* Reads the owner's item at `pos`, if it is PUBLISHED or SUSPECT; returns which of enum
- * flushq_ring_state it is. */
-static inline int flushq_ring_look(struct flushq_ring *ring, flushq_pos pos, uint32_t *key,
-				   unsigned long *value)
+/* The owner's walk from `head` on. */
+static inline struct flushq_ring_walk flushq_ring_begin(struct flushq_ring *ring,
+							flushq_ring_pos head)
 {
-	struct flushq_ring_slot *slot = flushq_priv_ring_at(ring, pos);
-	/* R5: acquire, pairs with R4. */
-	int seen = flushq_priv_ring_seen(flushq_load_acquire(&slot->state), pos);
+	struct flushq_ring_walk walk;
 
-	if (seen >= FLUSHQ_RING_PUBLISHED) {
-		*key = flushq_load_relaxed(&slot->key);
-		*value = flushq_load_relaxed(&slot->value);
+	walk.slot = flushq_priv_ring_at(ring, head);
+	walk.empty = flushq_priv_ring_empty(head);
+	return walk;
+}
+
+/*
+ * Returns which of enum flushq_ring_state the slot is that the owner has come to. If it is PUBLISHED
+ * or SUSPECT, the item is taken, its slot given back, and the next slot is next.
+ */
+static inline int flushq_ring_take(struct flushq_ring *ring, struct flushq_ring_walk *walk,
+				   uint32_t *key, unsigned long *value)
+{
+	struct flushq_ring_slot *slot = walk->slot;
+	/* R5: acquire, pairs with R4. */
+	flushq_ring_pos state = flushq_load_acquire(&slot->state);
+	int seen = flushq_priv_ring_seen(state, walk->empty);
+	flushq_ring_pos next = (flushq_ring_pos)(walk->empty + (1u << FLUSHQ_PRIV_LAP_SHIFT));
+
+	if (seen < FLUSHQ_RING_PUBLISHED)
+		return seen;
+	*key = flushq_priv_ring_key(slot, state);
+	*value = flushq_load_relaxed(&slot->value);
+	/* R7: release, pairs with R2: the item was read before the slot is filled again. */
+	flushq_store_release(&slot->state, next);
+	if (++walk->slot == &ring->slot[FLUSHQ_QUEUE_SLOTS]) {
+		walk->slot = ring->slot;
+		walk->empty = next;
 	}
 	return seen;
 }
 
 /* Whether anything was claimed behind `pos`, which the owner saw claimed. */
-static inline bool flushq_ring_claimed_behind(struct flushq_ring *ring, flushq_pos pos)
+static inline bool flushq_ring_claimed_behind(struct flushq_ring *ring, flushq_ring_pos pos)
 {
-	flushq_pos next = (flushq_pos)(pos + 1);
+	flushq_ring_pos next = (flushq_ring_pos)(pos + 1);
 	/* R6: no order needed, for the same reason as in R3. */
-	flushq_pos state = flushq_load_relaxed(&flushq_priv_ring_at(ring, next)->state);
+	flushq_ring_pos state = flushq_load_relaxed(&flushq_priv_ring_at(ring, next)->state);
 
-	return flushq_priv_ring_seen(state, next) > FLUSHQ_RING_EMPTY;
+	return flushq_priv_ring_seen(state, flushq_priv_ring_empty(next)) > FLUSHQ_RING_EMPTY;
 }
 
 /* Whether the owner at `head` is owed anything. */
-static inline bool flushq_ring_idle(struct flushq_ring *ring, flushq_pos head)
+static inline bool flushq_ring_idle(struct flushq_ring *ring, flushq_ring_pos head)
 {
 	return flushq_load_relaxed(&flushq_priv_ring_at(ring, head)->state) ==
 		       flushq_priv_ring_empty(head) &&
 	       flushq_load_relaxed(&ring->sticky) == 0;
-}
-
-/* Gives the slots from `head` up to but not including `end` back, once their items have been dealt
- * with. */
-static inline void flushq_ring_free(struct flushq_ring *ring, flushq_pos head, flushq_pos end)
-{
-	/*
-	 * R7: release, pairs with R2: the items were read before the slots are filled again. And
-	 * with S7, for the owner's D2.
-	 */
-	flushq_fence_release();
-	while (head != end) {
-		/* One lap at a time: all its slots get the same state. */
-		flushq_pos state = flushq_priv_ring_empty((flushq_pos)(head + FLUSHQ_QUEUE_SLOTS));
-		struct flushq_ring_slot *slot = flushq_priv_ring_at(ring, head);
-		flushq_pos n = (flushq_pos)(end - head);
-		unsigned int rest = FLUSHQ_QUEUE_SLOTS - (head & (FLUSHQ_QUEUE_SLOTS - 1));
-
-		if (n > rest)
-			n = (flushq_pos)rest;
-		head = (flushq_pos)(head + n);
-		for (; n; n--, slot++)
-			flushq_store_relaxed(&slot->state, state);
-	}
 }
 
 #endif

@@ -29,12 +29,14 @@
  * a published slot or a sticky bit. S4, S7, C1 and D2 order the *use* of a translation against the
  * reuse of its page; all others make sure of the flush.
  *
+ *	R1  tail, acquire            a request goes unseen: the owner stops at an empty slot although
+ *	    R4  release, before it   a later one counts
  *	R2  claim, acquire           an item is overwritten while the owner still reads it
  *	    R7  free, release
  *	R4  publish, release         the owner reads an item that is half old; its flush comes before
  *	    R5  look, acquire        the page table's change
- *	R3  proof that the slots     a request behind a hole goes unseen: the owner stops at an empty
- *	    before were claimed      slot although a later one counts
+ *	R3  proof that the slots     the same, where positions wrap (ring.h)
+ *	    before were claimed
  *	R8  full fence, then read    "covered" by a flush that came before the page table's change
  *	    bits, or set them (R10)
  *	    R9  take bits, then flush (a full fence to the walks behind it, arch.h)
@@ -52,8 +54,7 @@
  *	    S4  acquire after the looks, S10 the waiter's
  *	S9  leave the set, release   the same, of one that is no longer asked
  *	    S4
- *	D2  drained, behind R7's     the same
- *	    release fence
+ *	D2  drained, release fence   the same
  *	    S7  waiter's acquire
  *
  * Of ASIDs (asid.h):

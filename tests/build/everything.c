@@ -198,9 +198,10 @@ bool NAME(put)(struct flushq_ring *ring, uint32_t key, unsigned long value)
 	return flushq_ring_put(ring, key, value);
 }
 
-bool NAME(ring)(struct flushq_ring *ring, flushq_pos head);
-bool NAME(ring)(struct flushq_ring *ring, flushq_pos head)
+bool NAME(ring)(struct flushq_ring *ring, flushq_ring_pos head);
+bool NAME(ring)(struct flushq_ring *ring, flushq_ring_pos head)
 {
+	struct flushq_ring_walk walk = flushq_ring_begin(ring, head);
 	unsigned long value;
 	uint32_t key;
 
@@ -208,9 +209,7 @@ bool NAME(ring)(struct flushq_ring *ring, flushq_pos head)
 		return false;
 	if (flushq_ring_stick(ring, 1) && flushq_ring_unstick(ring) == 2)
 		return flushq_ring_claimed_behind(ring, head);
-	if (flushq_ring_look(ring, head, &key, &value) >= FLUSHQ_RING_PUBLISHED)
-		flushq_ring_free(ring, head, (flushq_pos)(head + 1));
-	return true;
+	return flushq_ring_take(ring, &walk, &key, &value) >= FLUSHQ_RING_PUBLISHED;
 }
 
 bool NAME(arch)(const struct flushq_range *range, const unsigned long *cpus, unsigned int words);

@@ -42,7 +42,7 @@ struct {
 	int page[NR_VAS]; /* -1: no entry */
 	model::walk_order order;
 } tlb;
-int stale_tail[model::MAX_THREADS];
+long stale_tail[model::MAX_THREADS];
 unsigned int cpu;
 flushq_pos seen; /* the CPU's own */
 
@@ -83,7 +83,7 @@ void boot(int threads, unsigned int position)
 	flushq_store_relaxed(&m->log.readers[0], flushq_cpuset_bit(cpu));
 	for (i = 1; i <= FLUSHQ_LOG_SLOTS; i++) {
 		flushq_pos pos = (flushq_pos)(position - (unsigned int)i);
-		struct flushq_ring_slot *slot = flushq_priv_log_at(&m->log, pos);
+		struct flushq_log_slot *slot = flushq_priv_log_at(&m->log, pos);
 		struct flushq_range range = request(NOTHING);
 
 		set_state(pos, FLUSHQ_RING_PUBLISHED);

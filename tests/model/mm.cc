@@ -9,7 +9,12 @@
 #define FLUSHQ_ARCH_PORTABLE
 #define FLUSHQ_ATOMIC_H "relacy_atomic.h"
 #define FLUSHQ_COUNTERS 0
+#ifdef MODEL_WIDE
+#define MODEL_NAME "wide"
+#else
+#define MODEL_NAME "mm"
 #define FLUSHQ_POSITION_BITS 8
+#endif
 #define FLUSHQ_CACHE_LINE 16
 #define FLUSHQ_NR_CPUS 65
 #define FLUSHQ_RESIDENT 3
@@ -61,7 +66,7 @@ struct flushq_cpu *const cpus = reinterpret_cast<struct flushq_cpu *>(cpu_space)
 
 /* Reset by boot(). */
 tlb tlbs[NR_CPUS];
-int stale_tail[model::MAX_THREADS];
+long stale_tail[model::MAX_THREADS];
 int asids[NR_ASIDS], sets[NR_ASIDS]; /* of the address spaces */
 int booting; /* the CPU that before() acts for; -1: each thread for its own */
 unsigned int last_cpu; /* the index of the last thread's CPU: 64, to have a second word */
@@ -102,7 +107,7 @@ void construct_log(unsigned int position)
 	}
 	for (i = 1; i <= FLUSHQ_LOG_SLOTS; i++) {
 		flushq_pos pos = (flushq_pos)(position - i);
-		struct flushq_ring_slot *slot = flushq_priv_log_at(log, pos);
+		struct flushq_log_slot *slot = flushq_priv_log_at(log, pos);
 
 		flushq_store_relaxed(&slot->state,
 				     flushq_priv_log_state(pos, FLUSHQ_RING_PUBLISHED));
@@ -182,7 +187,7 @@ void serve(int mm, int va)
 		use(mm, va);
 }
 
-void construct(unsigned int cpu, unsigned int position)
+void construct(unsigned int cpu, flushq_ring_pos position)
 {
 	struct flushq_cpu *c = ::new (static_cast<void *>(&cpus[cpu])) struct flushq_cpu;
 	struct flushq_ring *ring = &c->queue.ring;
@@ -192,28 +197,30 @@ void construct(unsigned int cpu, unsigned int position)
 	flushq_store_relaxed(&c->drains, 0u);
 	flushq_store_relaxed(&c->bell, 0u);
 	flushq_store_relaxed(&ring->sticky, 0u);
-	flushq_store_relaxed(&ring->tail, (flushq_pos)position);
+	flushq_store_relaxed(&ring->tail, position);
 	ring->tail.stale = stale_tail;
-	c->head = (flushq_pos)position;
+	c->head = position;
 	c->busy = c->again = c->stray = c->doubled = false;
 	c->current = 0;
 	c->resident = flushq_resident();
 	for (i = 0; i < FLUSHQ_QUEUE_SLOTS; i++) {
-		flushq_pos pos = (flushq_pos)(position + i);
+		flushq_ring_pos pos = (flushq_ring_pos)(position + i);
 		struct flushq_ring_slot *slot = flushq_priv_ring_at(ring, pos);
 		rl::var<int> *plain = m->plain[thread_of(cpu)][i];
 
 		flushq_store_relaxed(&slot->state, flushq_priv_ring_empty(pos));
-		flushq_store_relaxed(&slot->key, 0u);
 		flushq_store_relaxed(&slot->value, 0ul);
 		plain[0].store(0, here);
 		plain[1].store(0, here);
+#ifndef MODEL_WIDE
+		flushq_store_relaxed(&slot->key, 0u);
 		slot->key.plain = &plain[0];
+#endif
 		slot->value.plain = &plain[1];
 	}
 }
 
-void boot(int threads, unsigned int position, unsigned int last)
+void boot(int threads, flushq_ring_pos position, unsigned int last)
 {
 	int i, va;
 
@@ -224,7 +231,7 @@ void boot(int threads, unsigned int position, unsigned int last)
 	logging = logs;
 	logs = false;
 	if (logging)
-		construct_log(position);
+		construct_log((unsigned int)position);
 	for (i = 0; i < NR_CPUS; i++) {
 		tlbs[i] = tlb();
 		for (int asid = 0; asid < NR_ASIDS; asid++)
@@ -302,10 +309,10 @@ struct flushq_ring *ring_of(int thread)
 /* A producer claimed the position `behind` the owner's and stopped for good. */
 void claim(int thread, unsigned int behind)
 {
-	flushq_pos pos = (flushq_pos)(cpus[cpu_of(thread)].head + behind);
+	flushq_ring_pos pos = (flushq_ring_pos)(cpus[cpu_of(thread)].head + behind);
 
 	flushq_store_relaxed(&flushq_priv_ring_at(ring_of(thread), pos)->state,
-			     (flushq_pos)(flushq_priv_ring_empty(pos) + FLUSHQ_RING_CLAIMED));
+			     (flushq_ring_pos)(flushq_priv_ring_empty(pos) + FLUSHQ_RING_CLAIMED));
 }
 
 void destroy()
@@ -387,7 +394,8 @@ void shootdown(int mm, int va, enum flushq_kind kind = FLUSHQ_LEAF)
 
 /* ---- an initiator against a CPU that switches: 2 threads ---- */
 
-const unsigned int WRAP = 255;
+/* The last position before as many bits as a filled slot has are all used. */
+const flushq_ring_pos WRAP = (flushq_pos)~0u;
 
 void sb_before()
 {
@@ -623,11 +631,23 @@ void blocked_before()
 		claim(1, i);
 }
 
-/* A producer with a hint of 256 positions ago, which skips one slot. */
+/*
+ * What producer `n` reads as the tail of `thread`'s queue: of 256 positions ago, so that it skips
+ * slots. A wide one is never of the future, but as old as can be it is.
+ */
+void stale(int thread, unsigned int n)
+{
+#ifdef MODEL_WIDE
+	stale_tail[n] = (long)(cpus[cpu_of(thread)].head - (FLUSHQ_QUEUE_SLOTS - 1));
+#else
+	stale_tail[n] = (flushq_pos)(cpus[cpu_of(thread)].head + n + 1);
+#endif
+}
+
 void hole_before()
 {
 	sb_before();
-	stale_tail[0] = (flushq_pos)(cpus[1].head + 1);
+	stale(1, 0);
 }
 
 void hole(int t)
@@ -643,8 +663,8 @@ void holes_before()
 {
 	boot(3, WRAP, 2);
 	ran(2, A, true);
-	stale_tail[0] = (flushq_pos)(cpus[2].head + 1);
-	stale_tail[1] = (flushq_pos)(cpus[2].head + 2);
+	stale(2, 0);
+	stale(2, 1);
 }
 
 /* ---- two initiators and a CPU ---- */
@@ -681,6 +701,60 @@ void two_asids3_before()
 	ran(2, B, true);
 	for (unsigned int i = 0; i < FLUSHQ_QUEUE_SLOTS; i++)
 		claim(2, i);
+}
+
+/*
+ * The owner takes one request and gives its slot back; one producer has claimed the next position
+ * and stops for good; another finds the tail late and all slots claimed, and moves it on. The third
+ * starts from there.
+ */
+void late_tail_before()
+{
+	struct flushq_range range = flushq_range_make(B, 0, 1, 1, FLUSHQ_LEAF);
+	flushq_ring_pos head;
+
+	boot(4, WRAP - 2, 3);
+	ran(3, A, true);
+	head = cpus[3].head;
+	booting = 0;
+	(void)flushq_queue_put(&cpus[3].queue, &range);
+	booting = -1;
+	flushq_store_relaxed(&ring_of(3)->tail, head);
+}
+
+void late_tail(int t)
+{
+	struct flushq_range range = flushq_range_make(B, 0, 1, 1, FLUSHQ_LEAF);
+	int seen;
+
+	if (t == 0)
+		return (void)flushq_priv_ring_claim(ring_of(3), (flushq_ring_pos)(WRAP - 1), &seen);
+	if (t == 1)
+		return (void)flushq_queue_put(&cpus[3].queue, &range);
+	if (t == 2)
+		return post(A, 0);
+	flushq_drain(&m->fq, 3);
+	enter(A);
+	use(A, 0);
+}
+
+/* One producer follows the other; the first two never come to their fences. */
+void three_before()
+{
+	boot(4, WRAP - 1, 3);
+	ran(3, A, true);
+}
+
+void three(int t)
+{
+	struct flushq_range range = flushq_range_make(B, 0, 1, 1, FLUSHQ_LEAF);
+
+	if (t < 2)
+		return (void)flushq_queue_put(&cpus[3].queue, &range);
+	if (t == 2)
+		return post(A, 0);
+	enter(A);
+	use(A, 0);
 }
 
 /* One position after the other, through several laps. */
@@ -1391,12 +1465,6 @@ void stray_lazy(int t)
 
 const model::scenario table[] = {
 	{ "switch", 2, 4, sb_before, sb, halt },
-	{ "parks", 2, 4, loaded_before, parks, halt },
-	{ "other", 2, 4, loaded_before, other, halt },
-	{ "lazy", 2, 4, loaded_before, lazy, halt },
-	{ "join", 2, 4, join_before, join, halt },
-	{ "fenced", 2, 4, sb_before, fenced, halt },
-	{ "online", 2, 4, online_before, online, destroy },
 	{ "covered", 2, 4, covered_before, sb, halt },
 	{ "marked", 2, 4, marked_before, sb, halt },
 	{ "two_asids", 2, 3, two_asids_before, sb, halt },
@@ -1404,14 +1472,30 @@ const model::scenario table[] = {
 #if MODEL_SLOTS > 1
 	{ "blocked", 2, 4, blocked_before, sb, halt },
 	{ "hole", 2, 6, hole_before, hole, halt },
-	{ "words", 2, 4, words_before, sb, halt },
-	{ "words_join", 2, 4, words_join_before, join, halt },
 #endif
 #if MODEL_SLOTS > 2
 	{ "holes", 3, 2, holes_before, two, halt },
 #endif
 	{ "two", 3, 2, two_before, two, halt },
 	{ "two_asids3", 3, 2, two_asids3_before, two_asids, halt },
+#if MODEL_SLOTS == 2
+	{ "late_tail", 4, 2, late_tail_before, late_tail, halt },
+#endif
+#if MODEL_SLOTS == 4
+	{ "three", 4, 2, three_before, three, halt },
+#endif
+/* What follows does not depend on how wide positions are. */
+#ifndef MODEL_WIDE
+	{ "parks", 2, 4, loaded_before, parks, halt },
+	{ "other", 2, 4, loaded_before, other, halt },
+	{ "lazy", 2, 4, loaded_before, lazy, halt },
+	{ "join", 2, 4, join_before, join, halt },
+	{ "fenced", 2, 4, sb_before, fenced, halt },
+	{ "online", 2, 4, online_before, online, destroy },
+#if MODEL_SLOTS > 1
+	{ "words", 2, 4, words_before, sb, halt },
+	{ "words_join", 2, 4, words_join_before, join, halt },
+#endif
 	{ "leaves", 2, 4, leaves_before, leaves, halt },
 #if MODEL_SLOTS == 2
 	{ "leaves_words", 2, 4, leaves_words_before, leaves, halt },
@@ -1492,6 +1576,7 @@ const model::scenario table[] = {
 	{ "wait_two", 3, 50000, wait_two_before, wait_two, halt },
 	{ "mutual", 2, 50000, mutual_before, mutual, halt },
 #endif
+#endif
 };
 
 } // namespace
@@ -1566,6 +1651,6 @@ void flushq_host_interrupt(const unsigned long *mask, unsigned int words)
 
 int main(int argc, char **argv)
 {
-	return model::main(argc, argv, "mm" MODEL_TEXT(MODEL_SLOTS), table,
+	return model::main(argc, argv, MODEL_NAME MODEL_TEXT(MODEL_SLOTS), table,
 			   sizeof(table) / sizeof(*table));
 }

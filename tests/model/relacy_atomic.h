@@ -16,7 +16,7 @@ template <typename T> struct word : rl::atomic<T> {
 	/* Set for words that must never be accessed by two threads at once, order or no order. */
 	rl::var<int> *plain = nullptr;
 	/* Set for hints: what a thread reads at first, which may be any value. */
-	const int *stale = nullptr;
+	const long *stale = nullptr;
 	/* Set for words in memory that is freed some time: 1 until then. */
 	rl::var<int> *memory = nullptr;
 };

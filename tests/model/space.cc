@@ -150,7 +150,7 @@ void construct_cpu(struct flushq_cpu *c, unsigned int position)
 	flushq_store_relaxed(&c->drains, 0u);
 	flushq_store_relaxed(&c->bell, 0u);
 	flushq_store_relaxed(&ring->sticky, 0u);
-	flushq_store_relaxed(&ring->tail, (flushq_pos)position);
+	flushq_store_relaxed(&ring->tail, (flushq_ring_pos)position);
 	c->head = (flushq_pos)position;
 	c->busy = c->again = c->stray = c->doubled = false;
 	c->current = 0;
@@ -172,7 +172,7 @@ void construct_log(struct flushq_log *log, unsigned int position)
 	flushq_store_relaxed(&log->loaded[0], 0ul);
 	for (unsigned int i = 1; i <= FLUSHQ_LOG_SLOTS; i++) {
 		flushq_pos pos = (flushq_pos)(position - i);
-		struct flushq_ring_slot *slot = flushq_priv_log_at(log, pos);
+		struct flushq_log_slot *slot = flushq_priv_log_at(log, pos);
 
 		flushq_store_relaxed(&slot->state,
 				     flushq_priv_log_state(pos, FLUSHQ_RING_PUBLISHED));

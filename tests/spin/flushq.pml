@@ -472,7 +472,14 @@ inline look_at_all()
 	:: else
 	fi;
 #endif
-	blocked = false
+	blocked = false;
+	/* R7: gives back what it has read. */
+	d_step {
+		do
+		:: taken -> mem[SLOT(c, head[c])] = EMPTY; head[c] = (head[c] + 1) % SLOTS; taken--
+		:: else -> break
+		od
+	}
 }
 
 /* flushq_priv_drain() */
@@ -509,13 +516,7 @@ inline drain()
 	all = false; whole = 0;
 #endif
 	atomic {
-		sb[c].n < BUFFER; /* R7 */
-		d_step {
-			do
-			:: taken -> mem[SLOT(c, head[c])] = EMPTY; head[c] = (head[c] + 1) % SLOTS; taken--
-			:: else -> break
-			od
-		}
+		sb[c].n < BUFFER;
 		put(DRN(c), (LD(DRN(c)) + 1) & 15, D2) /* D2 */
 	}
 }

@@ -118,11 +118,11 @@ void owe(unsigned int cpu, const struct flushq_range *range)
 
 void claim(unsigned int cpu, unsigned int ahead)
 {
-	flushq_pos pos = (flushq_pos)(fake.cpu[cpu].head + ahead);
+	flushq_ring_pos pos = (flushq_ring_pos)(fake.cpu[cpu].head + ahead);
 
 	flushq_priv_ring_at(&fake.cpu[cpu].queue.ring, pos)->state =
-		(flushq_pos)(flushq_priv_ring_empty(pos) + FLUSHQ_RING_CLAIMED);
-	fake.cpu[cpu].queue.ring.tail = (flushq_pos)(pos + 1);
+		(flushq_ring_pos)(flushq_priv_ring_empty(pos) + FLUSHQ_RING_CLAIMED);
+	fake.cpu[cpu].queue.ring.tail = (flushq_ring_pos)(pos + 1);
 }
 
 void expect_flush(unsigned int cpu, const struct flushq_range *range)

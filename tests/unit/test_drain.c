@@ -32,18 +32,23 @@ TEST(drain, drain_inside_drain)
 	CHECK(fake.irqs_off[1] == 0);
 }
 
-static void nothing_given_back(const struct flushq_range *range)
+static void given_back(const struct flushq_range *range)
 {
 	struct flushq_range r = fake_page(5, 1);
+	unsigned int i;
 
 	(void)range;
 	CHECK(fake.cpu[1].drains & 1);
-	if (deep++ == 0)
-		CHECK(flushq_queue_put(&fake.cpu[1].queue, &r) == FLUSHQ_PUT_MARKED);
+	if (deep++)
+		return;
+	for (i = 0; i < SLOTS; i++)
+		CHECK(flushq_queue_put(&fake.cpu[1].queue, &r) == FLUSHQ_PUT_QUEUED);
+	CHECK(flushq_queue_put(&fake.cpu[1].queue, &r) == FLUSHQ_PUT_MARKED);
 }
 
-/* A request is given up after its flush, and a mark that is set meanwhile is not lost. */
-TEST(drain, slots_are_freed_after_the_flush)
+/* Slots are free once they were read, and what comes while their requests are flushed for is not
+ * lost. */
+TEST(drain, what_comes_during_the_flush_is_for_the_next_drain)
 {
 	struct flushq_range r = fake_page(5, 3), whole = flushq_range_whole(5, FLUSHQ_TABLES);
 	unsigned int i;
@@ -52,11 +57,13 @@ TEST(drain, slots_are_freed_after_the_flush)
 	for (i = 0; i < SLOTS; i++)
 		fake_post(0, set, &r, mask);
 	deep = 0;
-	fake.on_flush = nothing_given_back;
+	fake.on_flush = given_back;
 	fake_drain(1);
 	CHECK(fake.event[FLUSHQ_DRAINS] == 1 && !fake_flushed(1, &whole));
+	CHECK(!flushq_ring_idle(&fake.cpu[1].queue.ring, fake.cpu[1].head));
 	fake_drain(1);
 	CHECK(fake_flushed(1, &whole));
+	CHECK(flushq_ring_idle(&fake.cpu[1].queue.ring, fake.cpu[1].head));
 }
 
 /* P3, B24: what does not fit marks that CPU alone, and costs no interrupt. */
@@ -266,10 +273,8 @@ TEST(drain, stalled_producer_with_requests_behind)
 	expect_flush(1, &all);
 	/* It goes on. */
 	fake_forget();
-	flushq_priv_ring_at(&fake.cpu[1].queue.ring, fake.cpu[1].head)->key = flushq_priv_key(&r);
-	flushq_priv_ring_at(&fake.cpu[1].queue.ring, fake.cpu[1].head)->value =
-		flushq_priv_value(&r);
-	flushq_priv_ring_at(&fake.cpu[1].queue.ring, fake.cpu[1].head)->state++;
+	CHECK(flushq_priv_ring_fill(&fake.cpu[1].queue.ring, fake.cpu[1].head, flushq_priv_key(&r),
+				    flushq_priv_value(&r)));
 	fake_drain(1);
 	expect_flush(1, &r);
 	CHECK(fake.event[FLUSHQ_ESCALATIONS] == 0);
@@ -302,10 +307,11 @@ TEST(drain, suspects_are_flushed)
 	struct flushq_ring *ring = &fake.cpu[1].queue.ring;
 	struct flushq_range mark = flushq_range_whole(5, FLUSHQ_TABLES);
 
-	if (SLOTS < 4)
+	/* Positions that do not wrap leave no hole. */
+	if (FLUSHQ_POSITION_BITS == 64 || SLOTS < 4)
 		return;
 	scene();
-	ring->tail = (flushq_pos)(fake.cpu[1].head + 1);
+	ring->tail = (flushq_ring_pos)(fake.cpu[1].head + 1);
 	/* Behind a hole: the mark stands for it. */
 	CHECK(flushq_queue_put(&fake.cpu[1].queue, &r) == FLUSHQ_PUT_MARKED);
 	fake_drain(1);
@@ -407,7 +413,7 @@ TEST(drain, order_of_a_drain)
 	struct flushq_ring *ring = &fake.cpu[1].queue.ring;
 	struct flushq_range r = fake_page(5, 3);
 	unsigned int begun, bell, mark, slot, freed, end;
-	flushq_atomic_pos *state;
+	flushq_atomic_ring_pos *state;
 
 	scene();
 	flushq_queue_put(&fake.cpu[1].queue, &r);
@@ -424,7 +430,6 @@ TEST(drain, order_of_a_drain)
 	end = find(begun + 1, STEP_STORE, &fake.cpu[1].drains);
 	CHECK(begun < bell && bell < mark && bell < slot && mark < end && slot < freed);
 	CHECK(freed < end && end < NOT_FOUND);
-	CHECK(find(slot, STEP_FENCE_RELEASE, NULL) < freed);
 }
 
 static unsigned int nmi_at, nmi_cpu, flushes_before;

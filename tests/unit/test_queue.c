@@ -125,9 +125,10 @@ TEST(queue, put_until_full_then_mark_then_covered)
 TEST(queue, items_come_out_as_they_went_in)
 {
 	unsigned int round;
-	flushq_pos head = 0;
+	struct flushq_ring_walk walk;
 
 	memset(&queue, 0, sizeof(queue));
+	walk = flushq_ring_begin(&queue.ring, 0);
 	for (round = 0; round < 2000; round++) {
 		enum flushq_kind kind = (enum flushq_kind)check_below(3);
 		struct flushq_range in =
@@ -139,10 +140,8 @@ TEST(queue, items_come_out_as_they_went_in)
 		uint32_t key = 0;
 
 		CHECK(flushq_queue_put(&queue, &in) == FLUSHQ_PUT_QUEUED);
-		CHECK(flushq_ring_look(&queue.ring, head, &key, &value) == FLUSHQ_RING_PUBLISHED);
+		CHECK(flushq_ring_take(&queue.ring, &walk, &key, &value) == FLUSHQ_RING_PUBLISHED);
 		out = flushq_priv_unpack(key, value);
 		CHECK(fake_same(&in, &out));
-		flushq_ring_free(&queue.ring, head, (flushq_pos)(head + 1));
-		head++;
 	}
 }
