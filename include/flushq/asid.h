@@ -368,6 +368,13 @@ static FLUSHQ_COLD unsigned long flushq_asid_renew(struct flushq_asids *asids, u
 	return now;
 }
 
+/* G1: release, pairs with G5: who sees it sees what flushq_asid_switched() wrote before. */
+static inline void flushq_priv_asid_next(struct flushq_asids *asids, unsigned int self,
+					 unsigned long id)
+{
+	flushq_store_release(&asids->cpu[self].next, id);
+}
+
 /*
  * This CPU is about to switch to the address space of `*id`: returns the id to switch to. Where
  * flushq_asid_current() denies it behind the full fence that must follow (C2), flushq_asid_renew()
@@ -382,21 +389,23 @@ static inline unsigned long flushq_asid_begin(struct flushq_asids *asids, unsign
 	FLUSHQ_ASSERT(flushq_arch_irqs_off());
 	if (!flushq_asid_current(asids, now) || !flushq_priv_asid_known(asids, self))
 		return flushq_asid_renew(asids, self, id);
-	/* G1: release, pairs with G5: who sees it sees what flushq_asid_switched() wrote before. */
-	flushq_store_release(&asids->cpu[self].next, now);
+	flushq_priv_asid_next(asids, self, now);
 	return now;
 }
 
-/*
- * The register holds what flushq_asid_begin() or _renew() returned last. G1: release: a rollover that
- * lets go of the old one passes on (G3) that its tables are not walked any more.
- */
+/* G1: release: a rollover that lets go of the old one passes on (G3) that its tables are not walked
+ * any more. */
+static inline void flushq_priv_asid_held(struct flushq_asids *asids, unsigned int self)
+{
+	flushq_store_release(&asids->cpu[self].held, flushq_load_relaxed(&asids->cpu[self].next));
+}
+
+/* The register holds what flushq_asid_begin() or _renew() returned last. */
 static inline void flushq_asid_switched(struct flushq_asids *asids, unsigned int self)
 {
 	FLUSHQ_ASSERT(flushq_arch_irqs_off());
 	if (flushq_priv_asid_known(asids, self))
-		flushq_store_release(&asids->cpu[self].held,
-				     flushq_load_relaxed(&asids->cpu[self].next));
+		flushq_priv_asid_held(asids, self);
 }
 
 /* The register holds no user address space any more. A lazy CPU is not parked. */

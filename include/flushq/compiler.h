@@ -25,6 +25,8 @@
 #define FLUSHQ_LIKELY(cond) __builtin_expect(!!(cond), 1)
 #define FLUSHQ_UNLIKELY(cond) __builtin_expect(!!(cond), 0)
 
+/* In line, whatever the compiler thinks: what has no calls must not become one. */
+#define FLUSHQ_INLINE inline __attribute__((always_inline))
 /* Slow paths stay out of line, so that the fast ones stay short where a host inlines them. */
 #define FLUSHQ_COLD __attribute__((noinline, cold, unused))
 /* Out of line, for a fast path that is short, or a stack that does not hold what is not needed while
@@ -46,10 +48,25 @@ static inline unsigned int flushq_ctz(unsigned long x)
 	}
 	return n;
 }
+
+/* By a de Bruijn sequence: any five bits in a row occur once in it. */
+static inline unsigned int flushq_ctz32(uint32_t x)
+{
+	static const uint8_t at[32] = { 0,  1,	28, 2,	29, 14, 24, 3,	30, 22, 20,
+					15, 25, 17, 4,	8,  31, 27, 13, 23, 21, 19,
+					16, 7,	26, 12, 18, 6,	11, 5,	10, 9 };
+
+	return at[(uint32_t)((x & (0 - x)) * 0x077cb531u) >> 27];
+}
 #else
 static inline unsigned int flushq_ctz(unsigned long x)
 {
 	return (unsigned int)__builtin_ctzl(x);
+}
+
+static inline unsigned int flushq_ctz32(uint32_t x)
+{
+	return (unsigned int)__builtin_ctz(x);
 }
 #endif
 

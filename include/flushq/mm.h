@@ -69,6 +69,26 @@ static inline void flushq_mm_init(struct flushq_mm *mm, struct flushq_log *log)
 		flushq_store_relaxed(&mm->cpus[w], 0ul);
 }
 
+/* What flushq_priv_switch() left to do; nothing: `id` was found out of date. */
+static FLUSHQ_NOINLINE flushq_asid flushq_priv_mm_switch_on(struct flushq *fq, unsigned int self,
+							    struct flushq_mm *mm, unsigned long id,
+							    enum flushq_priv_todo todo)
+{
+	flushq_asid asid = flushq_asid_number(fq->asids, id);
+
+	if (todo != FLUSHQ_PRIV_NOTHING) {
+		flushq_priv_switch_on(fq, self, asid, mm->cpus, mm->log, todo);
+		/* Behind C2. */
+		if (flushq_asid_current(fq->asids, id))
+			return asid;
+	}
+	id = flushq_asid_renew(fq->asids, self, &mm->id);
+	asid = flushq_asid_number(fq->asids, id);
+	flushq_priv_own(&fq->cpu[self]);
+	flushq_priv_switch_on(fq, self, asid, mm->cpus, mm->log, FLUSHQ_PRIV_ENTER);
+	return asid;
+}
+
 /*
  * flushq_switch_to() for `mm`: returns the ASID to write to the register with its page table. That
  * is 0 for all that have none of their own (see asid.h).
@@ -76,16 +96,27 @@ static inline void flushq_mm_init(struct flushq_mm *mm, struct flushq_log *log)
 static inline flushq_asid flushq_mm_switch_to(struct flushq *fq, unsigned int self,
 					      struct flushq_mm *mm)
 {
-	unsigned long id = flushq_asid_begin(fq->asids, self, &mm->id);
+	enum flushq_priv_todo todo = FLUSHQ_PRIV_NOTHING;
+	flushq_asid asid;
+	unsigned long id;
 
-	flushq_priv_switch_to(fq, self, flushq_asid_number(fq->asids, id), mm->cpus, mm->log);
-	/* Behind C2. */
-	if (FLUSHQ_UNLIKELY(!flushq_asid_current(fq->asids, id))) {
-		id = flushq_asid_renew(fq->asids, self, &mm->id);
-		flushq_priv_switch_to(fq, self, flushq_asid_number(fq->asids, id), mm->cpus,
-				      mm->log);
+	FLUSHQ_ASSERT(flushq_arch_irqs_off());
+	if (!flushq_priv_known(fq, self)) {
+		flushq_priv_flush_all(NULL, self);
+		return 0;
 	}
-	return flushq_asid_number(fq->asids, id);
+	/* Relaxed: C2 makes it an acquire of G3's. */
+	id = flushq_load_relaxed(&mm->id);
+	asid = flushq_asid_number(fq->asids, id);
+	if (flushq_asid_current(fq->asids, id)) {
+		flushq_priv_asid_next(fq->asids, self, id);
+		todo = flushq_priv_switch(&fq->cpu[self], self, asid, mm->cpus, mm->log);
+		/* Behind C2. */
+		if (FLUSHQ_LIKELY(todo == FLUSHQ_PRIV_NOTHING &&
+				  flushq_asid_current(fq->asids, id)))
+			return asid;
+	}
+	return flushq_priv_mm_switch_on(fq, self, mm, id, todo);
 }
 
 /*

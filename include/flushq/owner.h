@@ -52,7 +52,7 @@ struct flushq_cpu {
 	bool busy, again; /* shared with interrupts and NMIs on this CPU */
 	bool stray; /* something that is not in the table may be in the register */
 	bool doubled; /* two entries of one ASID may be in the register */
-	uint8_t current; /* the context's entry in the table, if it has one */
+	uint32_t current; /* the context's entry in the table, as a bit; 0: it has none */
 	struct flushq_resident resident;
 	struct flushq_priv_debt debt; /* of the drain that runs: not on the stack */
 	struct flushq_counts counts;
@@ -131,8 +131,8 @@ static inline void flushq_priv_leave(struct flushq_cpu *cpu, unsigned int self, 
 	struct flushq_resident *res = &cpu->resident;
 
 	/* S9: pairs with S4: uses as a member are over. A stray's set may be any. */
-	if (res->set[i] && !cpu->stray && !flushq_resident_shares(res, i)) {
-		flushq_cpuset_remove(res->set[i], self);
+	if (res->entry[i].set && !cpu->stray && !flushq_resident_shares(res, i)) {
+		flushq_cpuset_remove(res->entry[i].set, self);
 		flushq_priv_event(&cpu->counts, self, FLUSHQ_LEFT, 1);
 	}
 	res->used &= ~((uint32_t)1 << i);
@@ -155,7 +155,7 @@ static inline void flushq_priv_flushed(struct flushq_cpu *cpu, unsigned int self
 			;
 	}
 	for (gone &= ~res->loaded; gone; gone &= gone - 1)
-		flushq_priv_leave(cpu, self, flushq_ctz(gone));
+		flushq_priv_leave(cpu, self, flushq_ctz32(gone));
 }
 
 /*
@@ -252,24 +252,22 @@ static inline void flushq_priv_replay(struct flushq_cpu *cpu, unsigned int self)
 	struct flushq_range range;
 	uint32_t left;
 
-	for (left = res->loaded; left; left &= left - 1) {
-		unsigned int i = flushq_ctz(left);
-		struct flushq_log_reader reader = flushq_log_begin(res->seen[i]);
+	for (left = res->loaded & res->logged; left; left &= left - 1) {
+		unsigned int i = flushq_ctz32(left);
+		struct flushq_log_reader reader = flushq_log_begin(res->entry[i].seen);
 
-		if (!res->log[i])
-			continue;
-		while ((result = flushq_log_next(res->log[i], self, &reader, &range)) ==
+		while ((result = flushq_log_next(res->entry[i].log, self, &reader, &range)) ==
 		       FLUSHQ_LOG_RANGE) {
 			/* The address space may have another number by now. */
-			range.asid = res->asid[i];
+			range.asid = res->entry[i].asid;
 			flushq_priv_owe(cpu, self, &range);
 			flushq_priv_event(&cpu->counts, self, FLUSHQ_LOG_REPLAYS, 1);
 		}
-		res->seen[i] = reader.seen;
+		res->entry[i].seen = reader.seen;
 		if (result == FLUSHQ_LOG_LAPPED) {
-			res->seen[i] = flushq_log_sync(res->log[i], self);
+			res->entry[i].seen = flushq_log_sync(res->entry[i].log, self);
 			flushq_priv_event(&cpu->counts, self, FLUSHQ_LOG_OVERTAKEN, 1);
-			flushq_priv_flush_asid(cpu, self, res->asid[i]);
+			flushq_priv_flush_asid(cpu, self, res->entry[i].asid);
 		}
 	}
 }
@@ -278,15 +276,17 @@ static inline void flushq_priv_replay(struct flushq_cpu *cpu, unsigned int self)
 static inline bool flushq_priv_idle(struct flushq_cpu *cpu, unsigned int self)
 {
 	struct flushq_resident *res = &cpu->resident;
-	uint32_t left = res->loaded;
+	uint32_t left = res->logged ? res->logged & res->loaded : 0;
 	unsigned int i;
 
 	/* A log that is not in the table can't be asked. */
 	if (FLUSHQ_UNLIKELY(cpu->stray))
 		return false;
-	for (i = 0; left; i++, left >>= 1)
-		if (left & 1 && res->log[i] && !flushq_log_idle(res->log[i], self, res->seen[i]))
+	for (; left; left &= left - 1) {
+		i = flushq_ctz32(left);
+		if (!flushq_log_idle(res->entry[i].log, self, res->entry[i].seen))
 			return false;
+	}
 	return flushq_ring_idle(&cpu->queue.ring, cpu->head);
 }
 
@@ -358,14 +358,18 @@ static inline void flushq_priv_own(struct flushq_cpu *cpu)
 	flushq_fence_interrupt();
 }
 
+/* From here on it is not; true: one came, whose drain is to be done. */
+static inline bool flushq_priv_let_go(struct flushq_cpu *cpu)
+{
+	flushq_fence_interrupt();
+	cpu->busy = false;
+	flushq_fence_interrupt();
+	return FLUSHQ_UNLIKELY(cpu->again);
+}
+
 static inline void flushq_priv_disown(struct flushq_cpu *cpu, unsigned int self)
 {
-	for (;;) {
-		flushq_fence_interrupt();
-		cpu->busy = false;
-		flushq_fence_interrupt();
-		if (FLUSHQ_LIKELY(!cpu->again))
-			return;
+	while (flushq_priv_let_go(cpu)) {
 		cpu->again = false;
 		flushq_priv_own(cpu);
 		flushq_priv_drain(cpu, self);
@@ -429,24 +433,29 @@ static FLUSHQ_COLD void flushq_priv_first_use(struct flushq *fq, struct flushq_c
 	flushq_priv_drain(cpu, self);
 }
 
-/* Nothing of the entries `gone`, nor what is not in the table, is in the register any more. */
+/* Only the current entry is still in the register: not the entries `gone` (those without a log may
+ * be left out), nor what is not in the table. */
 static inline void flushq_priv_unload(struct flushq_cpu *cpu, unsigned int self, uint32_t gone)
 {
 	struct flushq_resident *res = &cpu->resident;
 	const struct flushq_log *mine = NULL;
-	unsigned int i;
+	struct flushq_log *log;
 
-	res->loaded &= ~gone;
-	/* Another entry may be the same address space, renumbered. */
-	if (res->loaded)
-		mine = res->log[cpu->current];
-	/* Nor can a stray be told from it: it costs a look more while it stays in its log's set. */
-	if (FLUSHQ_UNLIKELY(cpu->stray))
+	/* Which it has: masked, it would make each switch wait for the one before. */
+	res->loaded = cpu->current;
+	gone &= res->logged;
+	/* A stray can't be told from these: it costs a look more while it stays in its log's set. */
+	if (!gone || FLUSHQ_UNLIKELY(cpu->stray))
 		return;
-	for (i = 0; gone; i++, gone >>= 1)
+	/* Another entry may be the same address space, renumbered. */
+	if (cpu->current & res->logged)
+		mine = res->entry[flushq_ctz32(cpu->current)].log;
+	for (; gone; gone &= gone - 1) {
+		log = res->entry[flushq_ctz32(gone)].log;
 		/* S9: pairs with S4. */
-		if (gone & 1 && res->log[i] && res->log[i] != mine)
-			flushq_cpuset_remove(res->log[i]->loaded, self);
+		if (log != mine)
+			flushq_cpuset_remove(log->loaded, self);
+	}
 }
 
 /*
@@ -464,6 +473,7 @@ static inline void flushq_online(struct flushq *fq, unsigned int self)
 	}
 	cpu = &fq->cpu[self];
 	flushq_priv_own(cpu);
+	cpu->current = 0;
 	flushq_priv_unload(cpu, self, cpu->resident.loaded);
 	cpu->stray = false;
 	flushq_priv_first_use(fq, cpu, self, FLUSHQ_CONTEXT_PARKED);
@@ -486,6 +496,7 @@ static inline void flushq_offline(struct flushq *fq, unsigned int self)
 	cpu = &fq->cpu[self];
 	FLUSHQ_ASSERT(!(flushq_load_relaxed(&cpu->context) & FLUSHQ_CONTEXT_LOADED));
 	flushq_priv_own(cpu);
+	cpu->current = 0;
 	flushq_priv_unload(cpu, self, cpu->resident.loaded);
 	cpu->stray = false;
 	flushq_priv_flush_all(cpu, self);
@@ -508,37 +519,131 @@ static FLUSHQ_COLD unsigned int flushq_priv_settle_in(struct flushq *fq, struct 
 		if (oldest == FLUSHQ_NOWHERE)
 			break;
 		flushq_priv_event(&cpu->counts, self, FLUSHQ_AGED, 1);
-		flushq_priv_flush_asid(cpu, self, res->asid[oldest]);
+		flushq_priv_flush_asid(cpu, self, res->entry[oldest].asid);
 	}
 	if (flushq_resident_of(res, asid) & res->loaded)
 		cpu->doubled = true;
 	at = flushq_resident_add(res, asid, set);
 	if (at == FLUSHQ_NOWHERE)
 		cpu->stray = true;
-	else
-		res->log[at] = NULL;
 	return at;
 }
 
-static inline void flushq_priv_settle(struct flushq_cpu *cpu, unsigned int self, flushq_asid asid)
+/* The context is that of entry `at` (FLUSHQ_NOWHERE: it has none); what is owed is still to be paid. */
+static inline void flushq_priv_enter(struct flushq_cpu *cpu, unsigned int self, flushq_asid asid,
+				     struct flushq_log *log, unsigned int at)
 {
+	uint32_t context = flushq_context_loaded(asid) | FLUSHQ_CONTEXT_SWITCHING;
+	struct flushq_resident *res = &cpu->resident;
+
+	cpu->current = 0;
+	if (FLUSHQ_LIKELY(at != FLUSHQ_NOWHERE)) {
+		cpu->current = (uint32_t)1 << at;
+		res->loaded |= cpu->current;
+		res->entry[at].ran = ++res->clock;
+	}
+	if (log)
+		(void)flushq_cpuset_add(log->loaded, self);
+	flushq_context_enter(&cpu->context, context); /* C1, C2 */
+}
+
+/* What a switch has still to do. */
+enum flushq_priv_todo {
+	FLUSHQ_PRIV_NOTHING,
+	FLUSHQ_PRIV_ENTER,
+	FLUSHQ_PRIV_PAY,
+	FLUSHQ_PRIV_AGAIN
+};
+
+/*
+ * All of a switch, where the CPU is a member, its entry is where it is looked for first, and nothing
+ * is owed. Else flushq_priv_switch_on() has the rest. Calls nothing: that would cost as much again.
+ */
+static FLUSHQ_INLINE enum flushq_priv_todo flushq_priv_switch(struct flushq_cpu *cpu,
+							      unsigned int self, flushq_asid asid,
+							      flushq_atomic_ulong *set,
+							      struct flushq_log *log)
+{
+	unsigned int at = flushq_resident_place(asid);
+
+	flushq_priv_own(cpu);
+	/* (Nothing is in the table of a CPU that is offline.) */
+	if (FLUSHQ_UNLIKELY(!flushq_resident_is(&cpu->resident, at, asid, set) ||
+			    (set && !flushq_cpuset_has(set, self)) ||
+			    flushq_load_relaxed(&cpu->context) & FLUSHQ_CONTEXT_SWITCHING))
+		return FLUSHQ_PRIV_ENTER;
+	flushq_priv_enter(cpu, self, asid, log, at);
+	if (FLUSHQ_UNLIKELY(cpu->resident.nr_owed || !flushq_priv_idle(cpu, self)))
+		return FLUSHQ_PRIV_PAY;
+	return flushq_priv_let_go(cpu) ? FLUSHQ_PRIV_AGAIN : FLUSHQ_PRIV_NOTHING;
+}
+
+/* Enters an address space of which this CPU may have to join the set, and flush everything. */
+static inline void flushq_priv_join(struct flushq *fq, unsigned int self, flushq_asid asid,
+				    flushq_atomic_ulong *set, struct flushq_log *log)
+{
+	struct flushq_cpu *cpu = &fq->cpu[self];
+	struct flushq_resident *res = &cpu->resident;
+	uint32_t before = flushq_load_relaxed(&cpu->context);
+	unsigned int at;
+	bool joins;
+
+	if (FLUSHQ_UNLIKELY(before == FLUSHQ_CONTEXT_OFFLINE)) {
+		FLUSHQ_ASSERT(false && "flushq_switch_to() before flushq_online()");
+		flushq_priv_first_use(fq, cpu, self, FLUSHQ_CONTEXT_PARKED);
+	}
+	at = flushq_resident_find(res, asid, set);
+	joins = at == FLUSHQ_NOWHERE;
+	if (joins)
+		at = flushq_priv_settle_in(fq, cpu, self, asid, set);
+	/* S6: before C2. A set that lost this CPU is a new address space's. */
+	if (set && flushq_cpuset_add(set, self))
+		joins = true;
+	/* Again, with another ASID: changes since may have been asked for with the one in between. */
+	if (before & FLUSHQ_CONTEXT_SWITCHING)
+		joins = true;
+	flushq_priv_enter(cpu, self, asid, log, at);
+	if (!joins)
+		return;
+	res->logged &= ~cpu->current;
+	if (log && cpu->current) {
+		res->logged |= cpu->current;
+		res->entry[at].log = log;
+		res->entry[at].seen = flushq_log_sync(log, self);
+	}
+	flushq_priv_event(&cpu->counts, self, FLUSHQ_JOINED, 1);
+	flushq_priv_flush_asid(cpu, self, asid);
+}
+
+/* What flushq_priv_switch() said was still to do. */
+static FLUSHQ_NOINLINE void flushq_priv_switch_on(struct flushq *fq, unsigned int self,
+						  flushq_asid asid, flushq_atomic_ulong *set,
+						  struct flushq_log *log,
+						  enum flushq_priv_todo todo)
+{
+	struct flushq_cpu *cpu = &fq->cpu[self];
 	unsigned int budget = FLUSHQ_PAGES_MAX;
 	struct flushq_range owed;
 
+	/* (An NMI's note is left: flushq_priv_disown() finds it, and so the switch is done.) */
+	if (todo == FLUSHQ_PRIV_AGAIN) {
+		flushq_priv_disown(cpu, self);
+		return;
+	}
+	if (todo == FLUSHQ_PRIV_ENTER)
+		flushq_priv_join(fq, self, asid, set, log);
+	if (!flushq_priv_idle(cpu, self))
+		flushq_priv_drain(cpu, self);
 	while (flushq_resident_settle(&cpu->resident, asid, &owed))
 		flushq_priv_flush(cpu, self, &owed, &budget);
+	flushq_priv_disown(cpu, self);
 }
 
 /* flushq_switch_to() for an address space whose debts are in `log` too (NULL: no). */
 static inline void flushq_priv_switch_to(struct flushq *fq, unsigned int self, flushq_asid asid,
 					 flushq_atomic_ulong *set, struct flushq_log *log)
 {
-	uint32_t context = flushq_context_loaded(asid) | FLUSHQ_CONTEXT_SWITCHING;
-	struct flushq_resident *res;
-	struct flushq_cpu *cpu;
-	uint32_t before;
-	unsigned int at;
-	bool joins;
+	enum flushq_priv_todo todo;
 
 	FLUSHQ_ASSERT(asid <= FLUSHQ_ASID_MAX);
 	FLUSHQ_ASSERT(flushq_arch_irqs_off());
@@ -547,46 +652,9 @@ static inline void flushq_priv_switch_to(struct flushq *fq, unsigned int self, f
 		return;
 	}
 	asid &= FLUSHQ_ASID_MAX;
-	cpu = &fq->cpu[self];
-	res = &cpu->resident;
-	flushq_priv_own(cpu);
-	at = flushq_resident_find(res, asid, set);
-	joins = at == FLUSHQ_NOWHERE;
-	if (FLUSHQ_UNLIKELY(joins))
-		at = flushq_priv_settle_in(fq, cpu, self, asid, set);
-	cpu->current = (uint8_t)at;
-	if (FLUSHQ_LIKELY(at != FLUSHQ_NOWHERE)) {
-		res->loaded |= (uint32_t)1 << at;
-		res->ran[at] = ++res->clock;
-	}
-	/* S6: before C2. A set that lost this CPU is a new address space's. */
-	if (set && flushq_cpuset_add(set, self))
-		joins = true;
-	if (log)
-		(void)flushq_cpuset_add(log->loaded, self);
-	before = flushq_load_relaxed(&cpu->context);
-	/* Again, with another ASID: changes since may have been asked for with the one in between. */
-	if (FLUSHQ_UNLIKELY(before & FLUSHQ_CONTEXT_SWITCHING))
-		joins = true;
-	if (FLUSHQ_LIKELY(before != FLUSHQ_CONTEXT_OFFLINE)) {
-		flushq_context_enter(&cpu->context, context); /* C1, C2 */
-	} else {
-		FLUSHQ_ASSERT(false && "flushq_switch_to() before flushq_online()");
-		flushq_priv_first_use(fq, cpu, self, context);
-	}
-	if (FLUSHQ_UNLIKELY(joins)) {
-		if (at != FLUSHQ_NOWHERE) {
-			res->log[at] = log;
-			res->seen[at] = log ? flushq_log_sync(log, self) : 0;
-		}
-		flushq_priv_event(&cpu->counts, self, FLUSHQ_JOINED, 1);
-		flushq_priv_flush_asid(cpu, self, asid);
-	}
-	if (FLUSHQ_UNLIKELY(!flushq_priv_idle(cpu, self)))
-		flushq_priv_drain(cpu, self);
-	if (FLUSHQ_UNLIKELY(res->nr_owed))
-		flushq_priv_settle(cpu, self, asid);
-	flushq_priv_disown(cpu, self);
+	todo = flushq_priv_switch(&fq->cpu[self], self, asid, set, log);
+	if (FLUSHQ_UNLIKELY(todo != FLUSHQ_PRIV_NOTHING))
+		flushq_priv_switch_on(fq, self, asid, set, log, todo);
 }
 
 /*
@@ -625,15 +693,38 @@ static FLUSHQ_COLD void flushq_priv_replaced(struct flushq_cpu *cpu, unsigned in
 	uint32_t of;
 
 	flushq_priv_own(cpu);
-	res->loaded &= ~gone;
+	res->loaded = cpu->current;
 	flushq_priv_flush_asid(cpu, self, context >> 16);
 	for (; gone; gone &= gone - 1) {
-		of = flushq_resident_of(res, res->asid[flushq_ctz(gone)]);
+		of = flushq_resident_of(res, res->entry[flushq_ctz32(gone)].asid);
 		if (of & (of - 1))
-			flushq_priv_flush_asid(cpu, self, res->asid[flushq_ctz(gone)]);
+			flushq_priv_flush_asid(cpu, self, res->entry[flushq_ctz32(gone)].asid);
 	}
 	cpu->doubled = false;
 	flushq_priv_disown(cpu, self);
+}
+
+/* The register's content is that of the current entry, no more. */
+static inline void flushq_priv_replace(struct flushq *fq, struct flushq_cpu *cpu, unsigned int self,
+				       uint32_t context, uint32_t gone)
+{
+	if (fq->asids)
+		flushq_priv_asid_held(fq->asids, self);
+	/* The context last: who does not find this CPU in the old one's log frees tables, who does not
+	 * find the old one in any context frees the log. */
+	flushq_priv_unload(cpu, self, gone);
+	flushq_context_leave(&cpu->context, context);
+}
+
+/* flushq_switched() that has to flush first. */
+static FLUSHQ_COLD void flushq_priv_switched_flush(struct flushq *fq, struct flushq_cpu *cpu,
+						   unsigned int self, uint32_t context)
+{
+	uint32_t gone = cpu->resident.loaded & ~cpu->current;
+
+	flushq_priv_replaced(cpu, self, context, gone);
+	cpu->stray = cpu->current == 0;
+	flushq_priv_replace(fq, cpu, self, context, gone);
 }
 
 /*
@@ -644,7 +735,7 @@ static inline void flushq_switched(struct flushq *fq, unsigned int self)
 {
 	struct flushq_resident *res;
 	struct flushq_cpu *cpu;
-	uint32_t context, gone, mine = 0;
+	uint32_t context;
 
 	FLUSHQ_ASSERT(flushq_arch_irqs_off());
 	if (!flushq_priv_known(fq, self))
@@ -652,20 +743,11 @@ static inline void flushq_switched(struct flushq *fq, unsigned int self)
 	cpu = &fq->cpu[self];
 	res = &cpu->resident;
 	context = flushq_load_relaxed(&cpu->context) & ~FLUSHQ_CONTEXT_SWITCHING;
-	if (cpu->current != FLUSHQ_NOWHERE)
-		mine = (uint32_t)1 << cpu->current;
-	gone = res->loaded & ~mine;
-	if (FLUSHQ_UNLIKELY(cpu->stray || cpu->doubled))
-		flushq_priv_replaced(cpu, self, context, gone);
-	cpu->stray = mine == 0;
-	if (fq->asids)
-		flushq_asid_switched(fq->asids, self);
-	/*
-	 * Behind that flush, and the context last: who does not find this CPU in the old one's log
-	 * frees tables, who does not find the old one in any context frees the log.
-	 */
-	flushq_priv_unload(cpu, self, gone);
-	flushq_context_leave(&cpu->context, context);
+	if (FLUSHQ_UNLIKELY(cpu->stray | cpu->doubled))
+		flushq_priv_switched_flush(fq, cpu, self, context);
+	else
+		flushq_priv_replace(fq, cpu, self, context,
+				    res->logged ? res->loaded & ~cpu->current : 0);
 }
 
 /* The page-table register holds no user address space any more: after that write. */
@@ -682,6 +764,7 @@ static inline void flushq_park(struct flushq *fq, unsigned int self)
 	if (context == FLUSHQ_CONTEXT_OFFLINE)
 		return;
 	gone = cpu->resident.loaded;
+	cpu->current = 0;
 	if (FLUSHQ_UNLIKELY(cpu->doubled))
 		flushq_priv_replaced(cpu, self, context, gone);
 	cpu->stray = false;

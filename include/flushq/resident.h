@@ -17,17 +17,23 @@
 /* No entry. */
 #define FLUSHQ_NOWHERE ((unsigned int)(FLUSHQ_RESIDENT))
 
+/* An address space of which the TLB may hold something. */
+struct flushq_resident_entry {
+	flushq_atomic_ulong *set; /* the CPU is a member; NULL: the host's own */
+	struct flushq_log *log; /* if it has one */
+	uint32_t ran; /* the clock when it was last switched to */
+	flushq_pos seen; /* where in the log to go on */
+	uint16_t asid;
+};
+
 /* All zero is empty. */
 struct flushq_resident {
 	uint32_t used; /* bit i: entry i is in use */
 	uint32_t loaded; /* of those, which may be in the page-table register */
+	uint32_t logged; /* which have a log; debts of the others come by the queue alone */
 	uint32_t clock; /* switches so far */
 	unsigned int nr_owed;
-	uint16_t asid[FLUSHQ_RESIDENT];
-	uint32_t ran[FLUSHQ_RESIDENT]; /* the clock when it was last switched to */
-	flushq_atomic_ulong *set[FLUSHQ_RESIDENT]; /* the CPU is a member; NULL: the host's own */
-	struct flushq_log *log[FLUSHQ_RESIDENT]; /* NULL: debts come by the queue alone */
-	flushq_pos seen[FLUSHQ_RESIDENT]; /* where in the log to go on */
+	struct flushq_resident_entry entry[FLUSHQ_RESIDENT];
 	/* Debts of ASIDs that are in the table and not in the register, in no order. */
 	struct flushq_range owed[FLUSHQ_OWED];
 };
@@ -40,20 +46,33 @@ static inline uint32_t flushq_resident_of(const struct flushq_resident *res, flu
 
 	/* Bit by bit: counting zeros is slow where there is no instruction for it. */
 	for (i = 0; left; i++, left >>= 1)
-		if (left & 1 && res->asid[i] == asid)
+		if (left & 1 && res->entry[i].asid == asid)
 			of |= (uint32_t)1 << i;
 	return of;
+}
+
+/* Where `asid` is put if there is room: so a look is enough for nearly all. */
+static inline unsigned int flushq_resident_place(flushq_asid asid)
+{
+	return asid % FLUSHQ_RESIDENT;
+}
+
+/* Whether entry `i` is the address space that has `asid` and `set`. */
+static inline bool flushq_resident_is(const struct flushq_resident *res, unsigned int i,
+				      flushq_asid asid, const flushq_atomic_ulong *set)
+{
+	return res->used & (uint32_t)1 << i && res->entry[i].asid == asid &&
+	       res->entry[i].set == set;
 }
 
 /* The entry of the address space that has `asid` and `set`, or FLUSHQ_NOWHERE. */
 static inline unsigned int flushq_resident_find(const struct flushq_resident *res, flushq_asid asid,
 						const flushq_atomic_ulong *set)
 {
-	uint32_t left = res->used;
 	unsigned int i;
 
-	for (i = 0; left; i++, left >>= 1)
-		if (left & 1 && res->asid[i] == asid && res->set[i] == set)
+	for (i = 0; i < FLUSHQ_RESIDENT; i++)
+		if (flushq_resident_is(res, i, asid, set))
 			return i;
 	return FLUSHQ_NOWHERE;
 }
@@ -62,15 +81,16 @@ static inline unsigned int flushq_resident_find(const struct flushq_resident *re
 static inline unsigned int flushq_resident_add(struct flushq_resident *res, flushq_asid asid,
 					       flushq_atomic_ulong *set)
 {
-	unsigned int i;
+	unsigned int i = flushq_resident_place(asid), n;
 
-	for (i = 0; i < FLUSHQ_RESIDENT; i++) {
-		if (res->used & (uint32_t)1 << i)
-			continue;
-		res->used |= (uint32_t)1 << i;
-		res->asid[i] = (uint16_t)asid;
-		res->set[i] = set;
-		return i;
+	for (n = 0; n < FLUSHQ_RESIDENT; n++) {
+		if (!(res->used >> i & 1)) {
+			res->used |= (uint32_t)1 << i;
+			res->entry[i].asid = (uint16_t)asid;
+			res->entry[i].set = set;
+			return i;
+		}
+		i = i + 1 < FLUSHQ_RESIDENT ? i + 1 : 0;
 	}
 	return FLUSHQ_NOWHERE;
 }
@@ -93,10 +113,10 @@ static inline unsigned int flushq_resident_oldest(const struct flushq_resident *
 	unsigned int i, oldest = FLUSHQ_NOWHERE;
 
 	for (; left; left &= left - 1) {
-		i = flushq_ctz(left);
+		i = flushq_ctz32(left);
 		/* Differences: the clock wraps. */
 		if (oldest == FLUSHQ_NOWHERE ||
-		    res->clock - res->ran[i] > res->clock - res->ran[oldest])
+		    res->clock - res->entry[i].ran > res->clock - res->entry[oldest].ran)
 			oldest = i;
 	}
 	return oldest;
@@ -108,7 +128,7 @@ static inline bool flushq_resident_shares(const struct flushq_resident *res, uns
 	uint32_t left = res->used & ~((uint32_t)1 << i);
 
 	for (; left; left &= left - 1)
-		if (res->set[flushq_ctz(left)] == res->set[i])
+		if (res->entry[flushq_ctz32(left)].set == res->entry[i].set)
 			return true;
 	return false;
 }

@@ -426,7 +426,8 @@ static inline void flushq_priv_interrupt(const struct flushq_priv_post *post,
 	flushq_arch_irq_restore(flags);
 }
 
-static inline void flushq_priv_wait_all(const struct flushq_priv_post *post, unsigned long *users)
+static FLUSHQ_NOINLINE void flushq_priv_wait_all(const struct flushq_priv_post *post,
+						 unsigned long *users)
 {
 	unsigned int w;
 

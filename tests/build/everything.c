@@ -24,7 +24,7 @@ void NAME(init)(struct flushq *fq, struct flushq_cpu *cpu, unsigned int nr)
 unsigned int NAME(bits)(unsigned long word);
 unsigned int NAME(bits)(unsigned long word)
 {
-	return flushq_ctz(word) + flushq_cpuset_count(word);
+	return flushq_ctz(word) + flushq_ctz32((uint32_t)word) + flushq_cpuset_count(word);
 }
 
 unsigned long NAME(count)(const struct flushq *fq, unsigned int cpu);
@@ -107,8 +107,10 @@ unsigned int NAME(resident)(struct flushq_resident *res, flushq_asid asid, flush
 unsigned int NAME(resident)(struct flushq_resident *res, flushq_asid asid, flushq_atomic_ulong *set,
 			    struct flushq_range *range)
 {
-	unsigned int at = flushq_resident_find(res, asid, set);
+	unsigned int at = flushq_resident_place(asid);
 
+	if (!flushq_resident_is(res, at, asid, set))
+		at = flushq_resident_find(res, asid, set);
 	if (at == FLUSHQ_NOWHERE && flushq_resident_of(res, asid) == 0)
 		at = flushq_resident_add(res, asid, set);
 	if (!flushq_resident_owe(res, range) && !flushq_resident_settle(res, asid, range))

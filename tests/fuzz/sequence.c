@@ -13,11 +13,11 @@
  *
  * variant 2: a switch does not look at what is owed
  * patch owner.h
- *	-flushq_priv_flush_asid(cpu, self, asid);
- *	-}
- *	-if (FLUSHQ_UNLIKELY(!flushq_priv_idle(cpu, self)))
- *	+flushq_priv_flush_asid(cpu, self, asid);
- *	+}
+ *	-if (FLUSHQ_UNLIKELY(cpu->resident.nr_owed || !flushq_priv_idle(cpu, self)))
+ *	+if (FLUSHQ_UNLIKELY(cpu->resident.nr_owed))
+ *	-flushq_priv_join(fq, self, asid, set, log);
+ *	-if (!flushq_priv_idle(cpu, self))
+ *	+flushq_priv_join(fq, self, asid, set, log);
  *	+if (0)
  *
  * variant 3: lazy CPUs are not interrupted for freed tables

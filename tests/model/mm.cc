@@ -412,6 +412,14 @@ void sb(int t)
 	use(A, 0);
 }
 
+/* The entry is not where it is looked for first. */
+void elsewhere_before()
+{
+	boot(2, WRAP, 1);
+	(void)flushq_resident_add(&cpus[1].resident, (flushq_asid)asids[A] + FLUSHQ_RESIDENT, NULL);
+	ran(1, A, true);
+}
+
 /* It uses the page first, then leaves: for nothing, for another, for idling. */
 void loaded_before()
 {
@@ -1505,6 +1513,7 @@ const model::scenario table[] = {
 	{ "leaves_join", 3, 2, leaves_two_before, leaves_join, halt },
 	{ "join_both", 3, 2, join_both_before, join_both, halt },
 	{ "leave_both", 3, 2, leave_both_before, leave_both, halt },
+	{ "elsewhere", 2, 4, elsewhere_before, sb, halt },
 	{ "debt", 2, 3, parked_before, debt, halt },
 	{ "debt_full", 2, 3, debt_full_before, debt, halt },
 	{ "debt_other", 2, 3, parked_before, debt_other, halt },

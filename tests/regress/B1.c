@@ -6,23 +6,11 @@
  *
  * variant 1: debts are read before the context is known
  * patch owner.h
- *	-	flushq_context_enter(&cpu->context, context);
- *	-} else {
- *	-	FLUSHQ_ASSERT(false && "flushq_switch_to() before flushq_online()");
- *	+	idle = flushq_priv_idle(cpu, self);
- *	+	flushq_context_enter(&cpu->context, context);
- *	+} else {
- *	+	FLUSHQ_ASSERT(false && "flushq_switch_to() before flushq_online()");
- *	-bool joins;
- *	+bool joins, idle = false;
- *	-	flushq_priv_event(&cpu->counts, self, FLUSHQ_JOINED, 1);
- *	-	flushq_priv_flush_asid(cpu, self, asid);
- *	-}
- *	-if (FLUSHQ_UNLIKELY(!flushq_priv_idle(cpu, self)))
- *	+	flushq_priv_event(&cpu->counts, self, FLUSHQ_JOINED, 1);
- *	+	flushq_priv_flush_asid(cpu, self, asid);
- *	+}
- *	+if (!idle)
+ *	-flushq_priv_enter(cpu, self, asid, log, at);
+ *	-if (FLUSHQ_UNLIKELY(cpu->resident.nr_owed || !flushq_priv_idle(cpu, self)))
+ *	+bool idle = flushq_priv_idle(cpu, self);
+ *	+flushq_priv_enter(cpu, self, asid, log, at);
+ *	+if (FLUSHQ_UNLIKELY(cpu->resident.nr_owed || !idle))
  *
  * variant 2: a lazy CPU reads its debts before it clears the bit
  * patch owner.h
@@ -39,7 +27,7 @@
  * patch owner.h
  *	-uint32_t context = flushq_context_loaded(asid) | FLUSHQ_CONTEXT_SWITCHING;
  *	+uint32_t context = flushq_context_loaded(asid) | FLUSHQ_CONTEXT_SWITCHING |
- *	+	(flushq_load_relaxed(&fq->cpu[self].context) & FLUSHQ_CONTEXT_LAZY);
+ *	+	(flushq_load_relaxed(&cpu->context) & FLUSHQ_CONTEXT_LAZY);
  *	-context = flushq_load_relaxed(&cpu->context) & ~FLUSHQ_CONTEXT_SWITCHING;
  *	+context = flushq_load_relaxed(&cpu->context) & ~FLUSHQ_CONTEXT_SWITCHING &
  *	+	~FLUSHQ_CONTEXT_LAZY;

@@ -13,19 +13,19 @@
  * variant 2: only what is switched to counts as loaded
  * patch owner.h
  *	-if (of & cpu->resident.loaded)
- *	+if (cpu->current != FLUSHQ_NOWHERE && of >> cpu->current & 1)
+ *	+if (of & cpu->current)
  *
  * variant 3: one number's flush comes before the register's write only
  * patch owner.h
- *	-if (FLUSHQ_UNLIKELY(cpu->stray || cpu->doubled))
+ *	-if (FLUSHQ_UNLIKELY(cpu->stray | cpu->doubled))
  *	+if (false)
  *
  * variant 4: the host says that it has switched, then does
  *
  * variant 5: what a drain took over is not paid at the switch
  * patch owner.h
- *	-if (FLUSHQ_UNLIKELY(res->nr_owed))
- *	-	flushq_priv_settle(cpu, self, asid);
+ *	-while (flushq_resident_settle(&cpu->resident, asid, &owed))
+ *	-	flushq_priv_flush(cpu, self, &owed, &budget);
  *	+
  */
 #include "machine.h"

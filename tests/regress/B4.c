@@ -18,10 +18,10 @@
  *
  * variant 3: what ran longest ago is left without a flush, and not flushed on its return
  * patch owner.h
- *	-flushq_priv_flush_asid(cpu, self, res->asid[oldest]);
+ *	-flushq_priv_flush_asid(cpu, self, res->entry[oldest].asid);
  *	+flushq_priv_leave(cpu, self, oldest);
  *	-joins = at == FLUSHQ_NOWHERE;
- *	-if (FLUSHQ_UNLIKELY(joins))
+ *	-if (joins)
  *	+joins = false;
  *	+if (at == FLUSHQ_NOWHERE)
  *	-if (set && flushq_cpuset_add(set, self))

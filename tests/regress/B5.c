@@ -16,8 +16,11 @@
  *
  * variant 3: who switches does not look for a rollover behind its fence
  * patch mm.h
- *	-if (FLUSHQ_UNLIKELY(!flushq_asid_current(fq->asids, id))) {
- *	+if (false) {
+ *	-if (FLUSHQ_LIKELY(todo == FLUSHQ_PRIV_NOTHING && flushq_asid_current(fq->asids, id)))
+ *	+if (todo == FLUSHQ_PRIV_NOTHING)
+ *	-if (flushq_asid_current(fq->asids, id))
+ *	-	return asid;
+ *	+return asid;
  */
 #include "machine.h"
 

@@ -1114,7 +1114,7 @@ again_switch:
 	:: x -> x = 0; drain()
 	:: else
 	fi;
-	/* flushq_priv_settle() */
+	/* flushq_priv_switch_on(), the debts that are kept */
 	if
 	:: what == SWITCH && (owed & REQS_OF(to)) ->
 		d_step { now = owed & REQS_OF(to); owed = owed & ~REQS_OF(to) }

@@ -55,21 +55,40 @@ TEST(resident, add_and_find)
 		CHECK(flushq_resident_find(&res, 1, &sets[i % SETS]) == FLUSHQ_NOWHERE);
 	}
 	for (i = 0; i < FLUSHQ_RESIDENT; i++) {
-		uint32_t of = flushq_resident_of(&res, res.asid[i]);
+		uint32_t of = flushq_resident_of(&res, res.entry[i].asid);
 
 		CHECK(of >> i & 1);
 		for (j = 0; j < FLUSHQ_RESIDENT; j++)
-			CHECK((of >> j & 1) == (res.asid[j] == res.asid[i]));
+			CHECK((of >> j & 1) == (res.entry[j].asid == res.entry[i].asid));
 	}
 	CHECK(flushq_resident_of(&res, 1) == 0);
 	CHECK(flushq_resident_add(&res, 1, NULL) == FLUSHQ_NOWHERE);
 	/* A gap is filled; what was there is not found. */
 	res.used &= ~(uint32_t)2;
-	CHECK(flushq_resident_find(&res, res.asid[1], &sets[1]) == FLUSHQ_NOWHERE);
-	CHECK(!(flushq_resident_of(&res, res.asid[1]) & 2));
+	CHECK(flushq_resident_find(&res, res.entry[1].asid, res.entry[1].set) == FLUSHQ_NOWHERE);
+	CHECK(!(flushq_resident_of(&res, res.entry[1].asid) & 2));
 	CHECK(flushq_resident_count(&res) == FLUSHQ_RESIDENT - 1);
 	CHECK(flushq_resident_add(&res, 1, NULL) == 1);
 	CHECK(flushq_resident_find(&res, 1, NULL) == 1);
+}
+
+TEST(resident, add_and_look)
+{
+	const flushq_asid asid = 5 * FLUSHQ_RESIDENT + 2;
+	unsigned int place = flushq_resident_place(asid), at;
+
+	clear();
+	CHECK(place < FLUSHQ_RESIDENT && !flushq_resident_is(&res, place, asid, &sets[0]));
+	/* Where it is looked for, while there is room; then elsewhere, also behind the last one. */
+	CHECK(flushq_resident_add(&res, asid, &sets[0]) == place);
+	CHECK(flushq_resident_is(&res, place, asid, &sets[0]));
+	CHECK(!flushq_resident_is(&res, place, asid, &sets[1]));
+	CHECK(!flushq_resident_is(&res, place, asid + FLUSHQ_RESIDENT, &sets[0]));
+	at = flushq_resident_add(&res, asid + FLUSHQ_RESIDENT, &sets[0]);
+	CHECK(flushq_resident_place(asid + FLUSHQ_RESIDENT) == place && at != place);
+	CHECK(flushq_resident_find(&res, asid + FLUSHQ_RESIDENT, &sets[0]) == at);
+	res.used &= ~((uint32_t)1 << place);
+	CHECK(!flushq_resident_is(&res, place, asid, &sets[0]));
 }
 
 TEST(resident, shares)
@@ -99,7 +118,7 @@ TEST(resident, oldest)
 			CHECK(flushq_resident_add(&res, i, NULL) == i);
 		/* The last one ran first; the clock may wrap between. */
 		for (i = FLUSHQ_RESIDENT; i-- > 0;)
-			res.ran[i] = ++res.clock;
+			res.entry[i].ran = ++res.clock;
 		res.clock += 1000;
 		for (i = FLUSHQ_RESIDENT; i-- > 0;) {
 			CHECK(flushq_resident_oldest(&res) == i);

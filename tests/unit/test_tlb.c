@@ -170,7 +170,7 @@ static void check_sets(void)
 		CHECK(!mm->maybe || is_loaded(mm));
 		/* The set had another ASID, whose entry is left. */
 		for (i = 0; i < FLUSHQ_RESIDENT; i++)
-			older |= res->used >> i & 1 && res->set[i] == mm->set && i != at;
+			older |= res->used >> i & 1 && res->entry[i].set == mm->set && i != at;
 		CHECK(!member || mm->holds || older);
 		left += !member;
 	}
