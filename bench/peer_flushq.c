@@ -71,16 +71,17 @@ static bool peer_flushq_queue_stop(void *queue, const struct flushq_range *range
 {
 	struct peer_flushq_queue_queue *q = queue;
 	struct flushq_ring *ring = &q->queue.ring;
+	flushq_ring_pos state;
 	unsigned int step;
-	int seen;
 
-	q->claimed = flushq_load_relaxed(&ring->tail);
+	q->claimed = flushq_priv_ring_tail(ring);
 	q->request = *range;
-	for (step = 0; step < FLUSHQ_QUEUE_SLOTS; step++, q->claimed++) {
-		if (flushq_priv_ring_claim(ring, q->claimed, &seen))
+	for (step = 0; step < FLUSHQ_QUEUE_SLOTS; step++) {
+		if (flushq_priv_ring_claim(ring, q->claimed, &state))
 			return true;
-		if (seen < FLUSHQ_RING_EMPTY)
+		if (flushq_priv_ring_full(state, q->claimed))
 			return false;
+		q->claimed = flushq_priv_ring_next(state, q->claimed);
 	}
 	return false;
 }

@@ -13,6 +13,7 @@
 
 #include "config.h"
 
+/* A position in a log, and what a queue's slot keeps of its own while it is filled. */
 #if FLUSHQ_POSITION_BITS == 8
 typedef uint8_t flushq_pos;
 typedef int8_t flushq_pos_diff;

@@ -70,8 +70,8 @@ static inline struct flushq_range flushq_priv_unpack(uint32_t key, unsigned long
 }
 
 /*
- * Records that the queue's CPU must flush `range`. Any CPU, any context, at most 2 *
- * FLUSHQ_QUEUE_SLOTS + 2 steps. After the caller's next full fence the owner's next drain applies
+ * Records that the queue's CPU must flush `range`. Any CPU, any context, at most
+ * FLUSHQ_QUEUE_SLOTS + 2 steps, where positions wrap as many again. After the caller's next full fence the owner's next drain applies
  * it, or something larger.
  */
 static inline enum flushq_put_result flushq_queue_put(struct flushq_queue *queue,

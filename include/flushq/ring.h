@@ -11,15 +11,16 @@
  *	EMPTY		free, for one producer to claim
  *	CLAIMED		a producer is filling it
  *	PUBLISHED	filled, and every position before it is known to have been claimed
- *	SUSPECT		filled, but behind a hole: its producer was told to leave a sticky bit instead
+ *	SUSPECT		filled, but behind a hole (where positions wrap): its producer was told to leave a
+ *			sticky bit instead
  *
  * A producer claims with one compare-and-swap on the slot's own state, from `tail` on.
  *
  * Why the owner may stop at the first empty slot: before flushq_ring_put() returns true, every
  * position from the owner's on up to its own is known to have been claimed. Whoever stores a
  * position in `tail` knows that of all before it, and hands that on (R1); whoever finds it claimed
- * there, and goes on to the next, sees each on its way claimed. What was claimed once stays so: the
- * oldest value of `tail` is as good as the last.
+ * there, and goes on to the next, sees each on its way claimed. What was claimed once stays so: a
+ * `tail` that is stored or read late is true, and the slots tell how late.
  *
  * With positions of 64 bits that is all. Narrower ones wrap, and a producer that stalled between
  * reading the tail and claiming, for a whole number of wraps, would take a slot of the future for its
@@ -31,7 +32,7 @@
  * What may call what (all of it next to any number of producers):
  *
  *	flushq_ring_put, _stick			any CPU, any context
- *	flushq_ring_begin, _take, _idle,		the owner; not from an interrupt or NMI that hit it in
+ *	flushq_ring_begin, _take, _idle,	the owner; not from an interrupt or NMI that hit it in
  *	_unstick, _claimed_behind		one of these
  *
  * The table of labels (R1...) is in shootdown.h.
@@ -90,6 +91,8 @@ struct flushq_ring_walk {
  */
 #define FLUSHQ_PRIV_SLOTS_LOG2 (31 - __builtin_clz((unsigned int)(FLUSHQ_QUEUE_SLOTS)))
 #define FLUSHQ_PRIV_LAP_SHIFT (FLUSHQ_PRIV_SLOTS_LOG2 > 2 ? FLUSHQ_PRIV_SLOTS_LOG2 : 2)
+/* What one lap adds to a state. */
+#define FLUSHQ_PRIV_LAP (1u << FLUSHQ_PRIV_LAP_SHIFT)
 
 static inline struct flushq_ring_slot *flushq_priv_ring_at(struct flushq_ring *ring,
 							   flushq_ring_pos pos)
@@ -106,7 +109,8 @@ static inline flushq_ring_pos flushq_priv_ring_empty(flushq_ring_pos pos)
 }
 
 /* A state as seen by who would find it `empty`: negative if of an older lap, else enum
- * flushq_ring_state. The lower half of wide ones will do, and is all that a filled slot has. */
+ * flushq_ring_state. For the owner, and who holds a slot: less than a lap from there the lower half
+ * of wide ones will do. */
 static inline int flushq_priv_ring_seen(flushq_ring_pos state, flushq_ring_pos empty)
 {
 	return (flushq_pos_diff)(flushq_pos)((flushq_pos)state - (flushq_pos)empty);
@@ -127,6 +131,12 @@ static inline uint32_t flushq_priv_ring_key(const struct flushq_ring_slot *slot,
 {
 	(void)slot;
 	return (uint32_t)(state >> 32);
+}
+
+/* R1: acquire, pairs with R4: that all before it were claimed. */
+static inline flushq_ring_pos flushq_priv_ring_tail(struct flushq_ring *ring)
+{
+	return flushq_load_acquire(&ring->tail);
 }
 
 /* Whether every position before `pos`, which the caller holds claimed and unpublished, was claimed.
@@ -152,6 +162,12 @@ static inline uint32_t flushq_priv_ring_key(const struct flushq_ring_slot *slot,
 {
 	(void)state;
 	return flushq_load_relaxed(&slot->key);
+}
+
+/* R1: relaxed: what it tells is proven once more. */
+static inline flushq_ring_pos flushq_priv_ring_tail(struct flushq_ring *ring)
+{
+	return flushq_load_relaxed(&ring->tail);
 }
 
 /* The state of the slot `back` positions before `pos`, as seen from there. */
@@ -197,19 +213,48 @@ static inline bool flushq_priv_ring_proven(struct flushq_ring *ring, flushq_ring
 }
 #endif
 
-/* Claims the slot of `pos`; false, and how it was seen from there, where it is not empty. */
-static inline bool flushq_priv_ring_claim(struct flushq_ring *ring, flushq_ring_pos pos, int *seen)
+/* Claims the slot of `pos`; false, and what its state is, where it is not empty. */
+static inline bool flushq_priv_ring_claim(struct flushq_ring *ring, flushq_ring_pos pos,
+					  flushq_ring_pos *state)
 {
 	struct flushq_ring_slot *slot = flushq_priv_ring_at(ring, pos);
 	flushq_ring_pos empty = flushq_priv_ring_empty(pos);
-	flushq_ring_pos state = flushq_load_relaxed(&slot->state);
 
+	*state = flushq_load_relaxed(&slot->state);
 	/* R2: acquire, pairs with R7: the owner has read the item of the lap before. */
-	if (state == empty && flushq_cas_acquire(&slot->state, &state,
-						 (flushq_ring_pos)(empty + FLUSHQ_RING_CLAIMED)))
-		return true;
-	*seen = flushq_priv_ring_seen(state, empty);
-	return false;
+	return *state == empty &&
+	       flushq_cas_acquire(&slot->state, state,
+				  (flushq_ring_pos)(empty + FLUSHQ_RING_CLAIMED));
+}
+
+/* From one state of a slot to another, both of which it will have or has had. To or from a filled
+ * one, of a wide position: the lower half of it. */
+static inline flushq_ring_pos flushq_priv_ring_between(flushq_ring_pos from, flushq_ring_pos to)
+{
+	flushq_ring_pos d = (flushq_ring_pos)(to - from);
+
+	return (from | to) & FLUSHQ_RING_PUBLISHED ? (flushq_pos)d : d;
+}
+
+/* Whether pos's slot still has what was put there a lap before. (It can't be older. What seems so is far
+ * ahead of a tail that was as late.) */
+static inline bool flushq_priv_ring_full(flushq_ring_pos state, flushq_ring_pos pos)
+{
+	flushq_ring_pos d = flushq_priv_ring_between(state, flushq_priv_ring_empty(pos));
+
+	return d != 0 && d < FLUSHQ_PRIV_LAP;
+}
+
+/* Where to go on from `pos`, which others have claimed: behind all that its slot's state shows. */
+static inline flushq_ring_pos flushq_priv_ring_next(flushq_ring_pos state, flushq_ring_pos pos)
+{
+	flushq_ring_pos d = flushq_priv_ring_between(flushq_priv_ring_empty(pos), state);
+	flushq_ring_pos laps = (flushq_ring_pos)(d >> FLUSHQ_PRIV_LAP_SHIFT);
+
+	/* Free for a later lap: it was claimed in the one before. */
+	if (laps && (state & FLUSHQ_RING_SUSPECT) == FLUSHQ_RING_EMPTY)
+		laps--;
+	return (flushq_ring_pos)(pos + laps * FLUSHQ_QUEUE_SLOTS + 1);
 }
 
 /* Fills and publishes the slot of `pos`, which the caller has claimed. Returns whether that counts. */
@@ -238,42 +283,40 @@ static inline bool flushq_priv_ring_fill(struct flushq_ring *ring, flushq_ring_p
 	return true;
 }
 
-/* A put whose tail was late: `pos` has been claimed by others. */
+/* A put whose tail was late: `pos` has been claimed by others, whose `state` it has. */
 static FLUSHQ_NOINLINE bool flushq_priv_ring_put_on(struct flushq_ring *ring, flushq_ring_pos pos,
-						    uint32_t key, unsigned long value)
+						    flushq_ring_pos state, uint32_t key,
+						    unsigned long value)
 {
 	unsigned int step;
-	int seen;
 
 	for (step = 1; step < FLUSHQ_QUEUE_SLOTS; step++) {
-		pos++;
-		if (flushq_priv_ring_claim(ring, pos, &seen))
+		pos = flushq_priv_ring_next(state, pos);
+		if (flushq_priv_ring_claim(ring, pos, &state))
 			return flushq_priv_ring_fill(ring, pos, key, value);
-		if (seen < FLUSHQ_RING_EMPTY)
+		if (flushq_priv_ring_full(state, pos))
 			return false;
 	}
-	/* All these were claimed; a tail a lap behind would never catch up. R4, for R1. */
-	flushq_store_release(&ring->tail, (flushq_ring_pos)(pos + 1));
+	/* A tail that is behind all these would never catch up. R4, for R1. */
+	flushq_store_release(&ring->tail, flushq_priv_ring_next(state, pos));
 	return false;
 }
 
 /*
  * Adds an item, in at most FLUSHQ_QUEUE_SLOTS steps, each at most one read-modify-write; alone, in
  * one. True: an owner that looks after the caller's next full fence finds it. False: the ring is
- * full, or the item lies behind a hole; the caller must leave a sticky bit for it.
+ * full, or the tail was late, or (where positions wrap) the item lies behind a hole; the caller must
+ * leave a sticky bit for it.
  */
 static inline bool flushq_ring_put(struct flushq_ring *ring, uint32_t key, unsigned long value)
 {
-	/* R1: acquire, pairs with R4: that all before it were claimed. Any value will do, the oldest as
-	 * well. */
-	flushq_ring_pos pos = flushq_load_acquire(&ring->tail);
-	int seen;
+	flushq_ring_pos pos = flushq_priv_ring_tail(ring), state;
 
-	if (FLUSHQ_LIKELY(flushq_priv_ring_claim(ring, pos, &seen)))
+	if (FLUSHQ_LIKELY(flushq_priv_ring_claim(ring, pos, &state)))
 		return flushq_priv_ring_fill(ring, pos, key, value);
-	if (seen < FLUSHQ_RING_EMPTY)
+	if (flushq_priv_ring_full(state, pos))
 		return false;
-	return flushq_priv_ring_put_on(ring, pos, key, value);
+	return flushq_priv_ring_put_on(ring, pos, state, key, value);
 }
 
 /*
@@ -322,7 +365,7 @@ static inline int flushq_ring_take(struct flushq_ring *ring, struct flushq_ring_
 	/* R5: acquire, pairs with R4. */
 	flushq_ring_pos state = flushq_load_acquire(&slot->state);
 	int seen = flushq_priv_ring_seen(state, walk->empty);
-	flushq_ring_pos next = (flushq_ring_pos)(walk->empty + (1u << FLUSHQ_PRIV_LAP_SHIFT));
+	flushq_ring_pos next = (flushq_ring_pos)(walk->empty + FLUSHQ_PRIV_LAP);
 
 	if (seen < FLUSHQ_RING_PUBLISHED)
 		return seen;
@@ -341,7 +384,7 @@ static inline int flushq_ring_take(struct flushq_ring *ring, struct flushq_ring_
 static inline bool flushq_ring_claimed_behind(struct flushq_ring *ring, flushq_ring_pos pos)
 {
 	flushq_ring_pos next = (flushq_ring_pos)(pos + 1);
-	/* R6: no order needed, for the same reason as in R3. */
+	/* R6: no order: the same full fences make it one (R1 or R3, with S2 and C2). */
 	flushq_ring_pos state = flushq_load_relaxed(&flushq_priv_ring_at(ring, next)->state);
 
 	return flushq_priv_ring_seen(state, flushq_priv_ring_empty(next)) > FLUSHQ_RING_EMPTY;

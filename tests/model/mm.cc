@@ -641,7 +641,7 @@ void blocked_before()
 
 /*
  * What producer `n` reads as the tail of `thread`'s queue: of 256 positions ago, so that it skips
- * slots. A wide one is never of the future, but as old as can be it is.
+ * slots. A wide one is never of the future, but late: each slot on the way was claimed.
  */
 void stale(int thread, unsigned int n)
 {
@@ -733,10 +733,11 @@ void late_tail_before()
 void late_tail(int t)
 {
 	struct flushq_range range = flushq_range_make(B, 0, 1, 1, FLUSHQ_LEAF);
-	int seen;
+	flushq_ring_pos state;
 
 	if (t == 0)
-		return (void)flushq_priv_ring_claim(ring_of(3), (flushq_ring_pos)(WRAP - 1), &seen);
+		return (void)flushq_priv_ring_claim(ring_of(3), (flushq_ring_pos)(WRAP - 1),
+						    &state);
 	if (t == 1)
 		return (void)flushq_queue_put(&cpus[3].queue, &range);
 	if (t == 2)
@@ -1490,7 +1491,7 @@ const model::scenario table[] = {
 	{ "late_tail", 4, 2, late_tail_before, late_tail, halt },
 #endif
 #if MODEL_SLOTS == 4
-	{ "three", 4, 2, three_before, three, halt },
+	{ "three", 4, 1, three_before, three, halt },
 #endif
 /* What follows does not depend on how wide positions are. */
 #ifndef MODEL_WIDE

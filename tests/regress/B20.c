@@ -6,8 +6,8 @@
  *
  * variant 1: a request goes into the next slot, whatever is there
  * patch ring.h
- *	-if (state == empty &&
- *	+if (
+ *	-return *state == empty &&
+ *	+return
  *
  * variant 2: a reader of the log passes over slots that were written again
  * patch log.h

@@ -11,10 +11,9 @@
  *
  * variant 2: room is counted, from an old hint
  * patch ring.h
- *	-*seen = flushq_priv_ring_seen(state, empty);
- *	-return false;
- *	+*seen = flushq_priv_ring_seen(state, empty);
- *	+return *seen < FLUSHQ_RING_EMPTY;
+ *	-return *state == empty &&
+ *	+return flushq_priv_ring_seen(*state, empty) < FLUSHQ_RING_EMPTY ||
+ *	+	*state == empty &&
  */
 #include "machine.h"
 

@@ -172,23 +172,57 @@ TEST(ring, any_tail)
 	}
 }
 
-TEST(ring, hint_just_behind_or_exact_loses_nothing)
+/* A producer that stalled before it stored the tail, and goes on after any number of puts: that is the
+ * tail now. An empty ring has room again at once, or (where it has but one slot) at the second put. */
+TEST(ring, late_tail_is_made_good)
 {
-	unsigned int behind;
-	uint32_t key;
+	static const unsigned long late[] = {
+		1,
+		2,
+		3,
+		5,
+		255,
+		256,
+		257,
+		1000000,
+		0x10000001,
+		0x20000000,
+		0x20000001,
+		0x3fffffff,
+		0x40000001,
+		0x7fffffff,
+		0x80000000,
+		0x80000001,
+		0xfffffffe,
+		0xffffffff,
+		/* Where a long has 64 bits. */
+		0x100000000 & ~0ul,
+		0x100000001 & ~0ul,
+		0x1fffffffe & ~0ul,
+		0x8000000000000 & ~0ul,
+	};
+	unsigned int i, k, n;
 	unsigned long value;
+	uint32_t key;
 
-	for (behind = 0; behind <= SLOTS; behind++) {
-		start(0);
-		while (head != 3 * SLOTS) {
-			CHECK(flushq_ring_put(&ring, 1, 1));
-			CHECK(take(&key, &value, 1) == 1);
+	for (i = 0; i < sizeof(late) / sizeof(late[0]); i++)
+		for (k = 0; k <= SLOTS; k++) {
+			start(~0ul / 3);
+			for (n = 0; n < k; n++)
+				CHECK(flushq_ring_put(&ring, 3, 3));
+			ring.tail = (flushq_ring_pos)(ring.tail - late[i]);
+			n = flushq_ring_put(&ring, 5, 6) ? 1 : 0;
+			/* What was put before is found, and this as well where it counts. */
+			CHECK(take(&key, &value, SLOTS) >= k + n);
+			if (LOOKS_BACK)
+				continue;
+			CHECK(n == 1 || k == SLOTS || SLOTS == 1 || late[i] >= SLOTS);
+			for (n = 0; n < 2 && !flushq_ring_put(&ring, 7, 8); n++)
+				;
+			CHECK(n < 2);
+			CHECK(take(&key, &value, SLOTS) == 1 && key == 7);
+			CHECK(ring.tail == head);
 		}
-		/* A put takes SLOTS steps at most, so an older hint than this finds no room. */
-		ring.tail = (flushq_ring_pos)(head - behind);
-		CHECK(flushq_ring_put(&ring, 5, 6) == (behind < SLOTS));
-		CHECK(take(&key, &value, 1) == (behind < SLOTS));
-	}
 }
 
 /* Each state that the slots before a fresh claim may have, and what it proves. */
@@ -594,7 +628,7 @@ TEST(ring, unfinished_is_seen_as_claimed)
 	if (SLOTS < 4)
 		return;
 	start(254);
-	/* hint, look, claim, proof, then: hint forward, key, value, publish */
+	/* tail, look, claim, then the proof or the item */
 	CHECK(put_stalled(3, look, 9));
 	CHECK(seen_while_stalled == FLUSHQ_RING_CLAIMED && behind_while_stalled);
 }
