@@ -358,7 +358,7 @@ static inline void flushq_priv_own(struct flushq_cpu *cpu)
 	flushq_fence_interrupt();
 }
 
-/* From here on it is not; true: one came, whose drain is to be done. */
+/* From here on the private state is nobody's; true: an NMI came, whose drain is to be done. */
 static inline bool flushq_priv_let_go(struct flushq_cpu *cpu)
 {
 	flushq_fence_interrupt();
@@ -418,16 +418,16 @@ static inline void flushq_tick(struct flushq *fq, unsigned int self)
 	flushq_drain(fq, self);
 }
 
-/* A CPU that may have cached anything, and was not asked by anybody, starts to use `context`. */
+/* A CPU that may have cached anything, and was not asked by anybody, comes online. */
 static FLUSHQ_COLD void flushq_priv_first_use(struct flushq *fq, struct flushq_cpu *cpu,
-					      unsigned int self, uint32_t context)
+					      unsigned int self)
 {
 	struct flushq_range all = flushq_range_whole(0, FLUSHQ_GLOBAL);
 
 	/* S6: joins, then C2: an initiator finds it online, or its page table is seen after the
 	 * flush. */
 	(void)flushq_cpuset_add(fq->online, self);
-	flushq_context_enter(&cpu->context, context);
+	flushq_context_enter(&cpu->context, FLUSHQ_CONTEXT_PARKED);
 	flushq_priv_flush_all(cpu, self);
 	flushq_priv_flushed(cpu, self, &all);
 	flushq_priv_drain(cpu, self);
@@ -441,14 +441,10 @@ static inline void flushq_priv_unload(struct flushq_cpu *cpu, unsigned int self,
 	const struct flushq_log *mine = NULL;
 	struct flushq_log *log;
 
-	/* Which it has: masked, it would make each switch wait for the one before. */
-	res->loaded = cpu->current;
-	gone &= res->logged;
 	/* A stray can't be told from these: it costs a look more while it stays in its log's set. */
-	if (!gone || FLUSHQ_UNLIKELY(cpu->stray))
-		return;
+	gone &= FLUSHQ_UNLIKELY(cpu->stray) ? 0 : res->logged;
 	/* Another entry may be the same address space, renumbered. */
-	if (cpu->current & res->logged)
+	if (gone && cpu->current & res->logged)
 		mine = res->entry[flushq_ctz32(cpu->current)].log;
 	for (; gone; gone &= gone - 1) {
 		log = res->entry[flushq_ctz32(gone)].log;
@@ -456,6 +452,13 @@ static inline void flushq_priv_unload(struct flushq_cpu *cpu, unsigned int self,
 		if (log != mine)
 			flushq_cpuset_remove(log->loaded, self);
 	}
+	/*
+	 * An NMI that drains may drop what is not loaded, and leave its set: then who does not find this
+	 * CPU there frees the log. So this comes last.
+	 */
+	flushq_fence_interrupt();
+	/* Which it has: masked, it would make each switch wait for the one before. */
+	res->loaded = cpu->current;
 }
 
 /*
@@ -476,7 +479,7 @@ static inline void flushq_online(struct flushq *fq, unsigned int self)
 	cpu->current = 0;
 	flushq_priv_unload(cpu, self, cpu->resident.loaded);
 	cpu->stray = false;
-	flushq_priv_first_use(fq, cpu, self, FLUSHQ_CONTEXT_PARKED);
+	flushq_priv_first_use(fq, cpu, self);
 	flushq_priv_disown(cpu, self);
 }
 
@@ -547,12 +550,12 @@ static inline void flushq_priv_enter(struct flushq_cpu *cpu, unsigned int self, 
 	flushq_context_enter(&cpu->context, context); /* C1, C2 */
 }
 
-/* What a switch has still to do. */
+/* What a switch has still to do. With ENTER and PAY the private state is still its own (busy). */
 enum flushq_priv_todo {
 	FLUSHQ_PRIV_NOTHING,
-	FLUSHQ_PRIV_ENTER,
-	FLUSHQ_PRIV_PAY,
-	FLUSHQ_PRIV_AGAIN
+	FLUSHQ_PRIV_ENTER, /* all of it */
+	FLUSHQ_PRIV_PAY, /* it has passed C2, and something is owed */
+	FLUSHQ_PRIV_AGAIN /* an NMI that came leaves its drain */
 };
 
 /*
@@ -567,7 +570,8 @@ static FLUSHQ_INLINE enum flushq_priv_todo flushq_priv_switch(struct flushq_cpu 
 	unsigned int at = flushq_resident_place(asid);
 
 	flushq_priv_own(cpu);
-	/* (Nothing is in the table of a CPU that is offline.) */
+	/* S6: a set that lost this CPU is a new address space's. (Nothing is in the table of a CPU that is
+	 * offline.) */
 	if (FLUSHQ_UNLIKELY(!flushq_resident_is(&cpu->resident, at, asid, set) ||
 			    (set && !flushq_cpuset_has(set, self)) ||
 			    flushq_load_relaxed(&cpu->context) & FLUSHQ_CONTEXT_SWITCHING))
@@ -576,6 +580,19 @@ static FLUSHQ_INLINE enum flushq_priv_todo flushq_priv_switch(struct flushq_cpu 
 	if (FLUSHQ_UNLIKELY(cpu->resident.nr_owed || !flushq_priv_idle(cpu, self)))
 		return FLUSHQ_PRIV_PAY;
 	return flushq_priv_let_go(cpu) ? FLUSHQ_PRIV_AGAIN : FLUSHQ_PRIV_NOTHING;
+}
+
+/* Entries of `set`, which this CPU is about to join, other than `at` are of a dead address space. Their
+ * numbers may come back to the new one, which would be taken for it: they go. */
+static FLUSHQ_COLD void flushq_priv_bury(struct flushq_cpu *cpu, unsigned int self,
+					 const flushq_atomic_ulong *set, unsigned int at)
+{
+	struct flushq_resident *res = &cpu->resident;
+	unsigned int i;
+
+	for (i = 0; i < FLUSHQ_RESIDENT; i++)
+		if (i != at && flushq_resident_is(res, i, res->entry[i].asid, set))
+			flushq_priv_flush_asid(cpu, self, res->entry[i].asid);
 }
 
 /* Enters an address space of which this CPU may have to join the set, and flush everything. */
@@ -590,15 +607,18 @@ static inline void flushq_priv_join(struct flushq *fq, unsigned int self, flushq
 
 	if (FLUSHQ_UNLIKELY(before == FLUSHQ_CONTEXT_OFFLINE)) {
 		FLUSHQ_ASSERT(false && "flushq_switch_to() before flushq_online()");
-		flushq_priv_first_use(fq, cpu, self, FLUSHQ_CONTEXT_PARKED);
+		flushq_priv_first_use(fq, cpu, self);
 	}
 	at = flushq_resident_find(res, asid, set);
 	joins = at == FLUSHQ_NOWHERE;
 	if (joins)
 		at = flushq_priv_settle_in(fq, cpu, self, asid, set);
 	/* S6: before C2. A set that lost this CPU is a new address space's. */
-	if (set && flushq_cpuset_add(set, self))
+	if (set && !flushq_cpuset_has(set, self)) {
 		joins = true;
+		flushq_priv_bury(cpu, self, set, at);
+		(void)flushq_cpuset_add(set, self);
+	}
 	/* Again, with another ASID: changes since may have been asked for with the one in between. */
 	if (before & FLUSHQ_CONTEXT_SWITCHING)
 		joins = true;
@@ -810,7 +830,7 @@ static inline void flushq_leave_lazy(struct flushq *fq, unsigned int self)
 		flushq_context_enter(&cpu->context, context & ~FLUSHQ_CONTEXT_LAZY); /* C1, C2 */
 	} else {
 		FLUSHQ_ASSERT(false && "flushq_leave_lazy() before flushq_online()");
-		flushq_priv_first_use(fq, cpu, self, FLUSHQ_CONTEXT_PARKED);
+		flushq_priv_first_use(fq, cpu, self);
 	}
 	if (FLUSHQ_UNLIKELY(!flushq_priv_idle(cpu, self)))
 		flushq_priv_drain(cpu, self);

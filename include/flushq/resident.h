@@ -30,7 +30,7 @@ struct flushq_resident_entry {
 struct flushq_resident {
 	uint32_t used; /* bit i: entry i is in use */
 	uint32_t loaded; /* of those, which may be in the page-table register */
-	uint32_t logged; /* which have a log; debts of the others come by the queue alone */
+	uint32_t logged; /* which have a log: of those that are loaded (others' bits are old) */
 	uint32_t clock; /* switches so far */
 	unsigned int nr_owed;
 	struct flushq_resident_entry entry[FLUSHQ_RESIDENT];
@@ -44,14 +44,14 @@ static inline uint32_t flushq_resident_of(const struct flushq_resident *res, flu
 	uint32_t left = res->used, of = 0;
 	unsigned int i;
 
-	/* Bit by bit: counting zeros is slow where there is no instruction for it. */
 	for (i = 0; left; i++, left >>= 1)
 		if (left & 1 && res->entry[i].asid == asid)
 			of |= (uint32_t)1 << i;
 	return of;
 }
 
-/* Where `asid` is put if there is room: so a look is enough for nearly all. */
+/* Where `asid` is put if there is room: so a look is enough for nearly all. (It stays where it is; those
+ * whose place was taken are searched for.) */
 static inline unsigned int flushq_resident_place(flushq_asid asid)
 {
 	return asid % FLUSHQ_RESIDENT;

@@ -697,9 +697,31 @@ bool flushq_host_irqs_off(void)
 	return self->irqs_off || self->in_nmi;
 }
 
+/*
+ * libtsan (gcc 12) runs handlers late, with all signals blocked, and keeps one old mask for them all: where
+ * a signal comes just as it begins, and another runs within, it restores "all blocked", for good.
+ */
+#ifdef __SANITIZE_THREAD__
+static void unblock_signals(const struct cpu *c)
+{
+	sigset_t none;
+
+	if (c->irqs_off || c->in_nmi || c->in_instruction)
+		return;
+	sigemptyset(&none);
+	pthread_sigmask(SIG_SETMASK, &none, NULL);
+}
+#else
+static void unblock_signals(const struct cpu *c)
+{
+	(void)c;
+}
+#endif
+
 void flushq_host_relax(void)
 {
 	speculate(self);
+	unblock_signals(self);
 	sched_yield();
 }
 

@@ -343,11 +343,12 @@ TEST(leave, set_of_a_new_owner)
 	fake_forget();
 	fake_switch(1, 50, sets[0]);
 	CHECK(fake_flushed(1, &fresh) && fake.event[FLUSHQ_JOINED] == 1 && member(0));
-	/* The old one goes for good, also when nobody has the new one in the register. */
+	/* The old one has gone for good. */
+	CHECK(!resident(1, 100, sets[0]));
 	run(1);
 	owe(1, &whole);
 	fake_drain(1);
-	CHECK(!resident(1, 100, sets[0]) && resident(1, 50, sets[0]) && member(0));
+	CHECK(resident(1, 50, sets[0]) && member(0));
 	fake_post(0, sets[0], &fresh, mask);
 	fake_forget();
 	fake_switch(1, 50, sets[0]);
@@ -357,6 +358,24 @@ TEST(leave, set_of_a_new_owner)
 	memset(sets[0], 0, sizeof(sets[0]));
 	fake_shootdown(0, NULL, &all);
 	CHECK(sets[0][0] == 0 && !resident(1, 50, sets[0]));
+	CHECK(fake.nr_rules_broken == 0);
+}
+
+/* The number of the dead one comes back, to the new one: what is cached under it is not its. */
+TEST(leave, number_of_a_dead_owner)
+{
+	struct flushq_range whole = whole_of(0);
+
+	start(FLUSHQ_RESIDENT);
+	run(0);
+	run(1);
+	memset(sets[0], 0, sizeof(sets[0]));
+	fake_switch(1, 50, sets[0]);
+	CHECK(!resident(1, 100, sets[0]) && member(0));
+	run(1);
+	fake_forget();
+	fake_switch(1, 100, sets[0]);
+	CHECK(fake_flushed(1, &whole) && fake.event[FLUSHQ_JOINED] == 1 && member(0));
 	CHECK(fake.nr_rules_broken == 0);
 }
 

@@ -205,6 +205,50 @@ static unsigned long work(unsigned int nr, unsigned int visited)
 	return n;
 }
 
+static unsigned long nmi_step;
+static bool log_freed;
+
+/* An NMI that drains; where the log may be freed behind it, it is. */
+static void drain_at(enum step_kind kind, const volatile void *where)
+{
+	(void)kind;
+	(void)where;
+	if (nmi_step-- != 0)
+		return;
+	steps.hook = NULL;
+	flushq_drain(&fake.fq, 1);
+	log_freed = !flushq_mm_loaded(&fake.fq, &mm[0]);
+	if (log_freed)
+		memset((void *)&logs[0], 0xff, sizeof(logs[0]));
+}
+
+/* Whoever finds no CPU that has it frees the log: the CPU that parks writes it no more, wherever an NMI
+ * drains and drops its entry. */
+TEST(mm, nmi_while_parking)
+{
+	struct flushq_range range;
+	unsigned long at, freed = 0;
+
+	if (FAKE_NR < 2)
+		return;
+	for (at = 0; at < 20; at++) {
+		start(8, true);
+		range = flushq_range_whole(run(1, 0), FLUSHQ_LEAF);
+		flushq_queue_put(&fake.cpu[1].queue, &range);
+		log_freed = false;
+		nmi_step = at;
+		fake.irqs_off[1]++;
+		steps.hook = drain_at;
+		flushq_park(&fake.fq, 1);
+		steps.hook = NULL;
+		fake.irqs_off[1]--;
+		freed += log_freed;
+		CHECK(!log_freed || logs[0].loaded[0] == ~0ul);
+		CHECK(log_freed || !flushq_cpuset_has(logs[0].loaded, 1));
+	}
+	CHECK(freed > 0);
+}
+
 /* With 64 CPUs in the set, none running it, as many atomic operations as with one. */
 TEST(mm, fan_out)
 {
