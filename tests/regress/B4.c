@@ -6,10 +6,10 @@
  *
  * variant 1: who joins a set trusts what its TLB holds
  * patch owner.h
- *	-if (set && flushq_cpuset_add(set, self))
+ *	-if (set && !flushq_cpuset_has(set, self)) {
  *	-	joins = true;
- *	+if (set)
- *	+	(void)flushq_cpuset_add(set, self);
+ *	-	flushq_priv_bury(cpu, self, set, at);
+ *	+if (set && !flushq_cpuset_has(set, self)) {
  *
  * variant 2: a CPU leaves the set of what is in its register
  * patch owner.h
@@ -24,10 +24,10 @@
  *	-if (joins)
  *	+joins = false;
  *	+if (at == FLUSHQ_NOWHERE)
- *	-if (set && flushq_cpuset_add(set, self))
+ *	-if (set && !flushq_cpuset_has(set, self)) {
  *	-	joins = true;
- *	+if (set)
- *	+	(void)flushq_cpuset_add(set, self);
+ *	-	flushq_priv_bury(cpu, self, set, at);
+ *	+if (set && !flushq_cpuset_has(set, self)) {
  */
 #include "machine.h"
 
