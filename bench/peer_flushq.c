@@ -34,24 +34,24 @@ PEER_INLINE unsigned int peer_flushq_queue_take(struct peer_flushq_queue_queue *
 {
 	struct flushq_ring *ring = &q->queue.ring;
 	struct flushq_ring_walk walk;
-	flushq_ring_pos pos = q->head;
+	flushq_ring_pos head = q->head;
 	unsigned int taken;
 	unsigned long value;
 	uint32_t key;
 	bool covers;
 
-	if (flushq_ring_idle(ring, pos))
+	if (flushq_ring_idle(ring, head))
 		return 0;
 	(void)flushq_swap_acq_rel(&q->bell, 0u);
 	covers = flushq_ring_unstick(ring) != 0;
-	walk = flushq_ring_begin(ring, pos);
-	for (taken = 0; taken < FLUSHQ_QUEUE_SLOTS; taken++, pos++) {
+	walk = flushq_ring_begin(ring, head);
+	for (taken = 0; taken < FLUSHQ_QUEUE_SLOTS; taken++) {
 		struct flushq_range range;
 		int seen = flushq_ring_take(ring, &walk, &key, &value);
 
 		if (seen < FLUSHQ_RING_PUBLISHED) {
 			covers |= seen == FLUSHQ_RING_CLAIMED &&
-				  flushq_ring_claimed_behind(ring, pos);
+				  flushq_ring_claimed_behind(ring, head + taken);
 			break;
 		}
 		/* Suspect: it was not accepted, the mark stands for it. */
@@ -62,7 +62,7 @@ PEER_INLINE unsigned int peer_flushq_queue_take(struct peer_flushq_queue_queue *
 	}
 	if (FLUSHQ_UNLIKELY(covers))
 		intake_cover(in);
-	q->head = pos;
+	q->head = head + taken;
 	return taken;
 }
 

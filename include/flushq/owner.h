@@ -296,7 +296,7 @@ static inline void flushq_priv_drain(struct flushq_cpu *cpu, unsigned int self)
 	struct flushq_ring *ring = &cpu->queue.ring;
 	uint32_t drains = flushq_load_relaxed(&cpu->drains), mark, key;
 	struct flushq_priv_debt *debt = &cpu->debt;
-	flushq_ring_pos pos = cpu->head;
+	flushq_ring_pos head = cpu->head;
 	struct flushq_ring_walk walk;
 	unsigned int taken;
 	unsigned long value;
@@ -313,8 +313,8 @@ static inline void flushq_priv_drain(struct flushq_cpu *cpu, unsigned int self)
 	debt->budget = FLUSHQ_PAGES_MAX;
 	if (mark != 0 && !debt->marked && flushq_priv_due(cpu, &debt->mark) == FLUSHQ_PRIV_LATER)
 		flushq_priv_flush_asid(cpu, self, debt->mark.asid);
-	walk = flushq_ring_begin(ring, pos);
-	for (taken = 0; taken < FLUSHQ_QUEUE_SLOTS; taken++, pos++) {
+	walk = flushq_ring_begin(ring, head);
+	for (taken = 0; taken < FLUSHQ_QUEUE_SLOTS; taken++) {
 		struct flushq_range range;
 		int seen = flushq_ring_take(ring, &walk, &key, &value);
 
@@ -325,7 +325,7 @@ static inline void flushq_priv_drain(struct flushq_cpu *cpu, unsigned int self)
 			 * those behind it some may have done so.
 			 */
 			blocked = seen == FLUSHQ_RING_CLAIMED &&
-				  flushq_ring_claimed_behind(ring, pos);
+				  flushq_ring_claimed_behind(ring, (flushq_ring_pos)(head + taken));
 			break;
 		}
 		range = flushq_priv_unpack(key, value);
@@ -343,7 +343,7 @@ static inline void flushq_priv_drain(struct flushq_cpu *cpu, unsigned int self)
 	if (debt->pending && !(debt->marked && flushq_range_covers(&debt->mark, &debt->run)))
 		flushq_priv_flush(cpu, self, &debt->run, &debt->budget);
 
-	cpu->head = pos;
+	cpu->head = (flushq_ring_pos)(head + taken);
 	flushq_priv_event(&cpu->counts, self, FLUSHQ_DRAINS, 1);
 	/* D2: a release fence, pairs with S7: uses before this are over, for who reads the next drain
 	 * begun as well. */
