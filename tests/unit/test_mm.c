@@ -431,8 +431,11 @@ TEST(ticket, drained_before_it_was_counted)
 	run(1, 0);
 	CHECK(!take(0, 0, FLUSHQ_LEAF));
 	CHECK(fake.cpu[1].bell == FLUSHQ_BELL_TICKET);
-	ticket.enough[1] += 2;
 	fake_drain(1);
+	fake.cpu[1].bell = FLUSHQ_BELL_TICKET;
+	ticket.enough[1] += 2;
+	CHECK(!flushq_ticket_done(&fake.fq, &ticket));
+	tick(1);
 	CHECK(flushq_ticket_done(&fake.fq, &ticket));
 	/* Nobody runs it: done at once. */
 	park(1);

@@ -356,16 +356,23 @@ TEST(ring, idle)
 
 TEST(ring, taking_crosses_the_wrap)
 {
-	unsigned int i;
+	unsigned int i, n;
 	unsigned long value;
 	uint32_t key;
 
-	start((unsigned long)0 - SLOTS / 2);
-	for (i = 0; i < SLOTS; i++)
-		CHECK(flushq_ring_put(&ring, i, i));
-	CHECK(take(&key, &value, SLOTS) == SLOTS);
-	for (i = 0; i < SLOTS; i++)
-		CHECK(state_at((flushq_ring_pos)(head + i)) == FLUSHQ_RING_EMPTY);
+	/* Of the positions; of the slots alone. */
+	for (n = 0; n <= SLOTS; n++)
+		for (i = 0; i < 2; i++) {
+			unsigned int put;
+
+			start((unsigned long)0 - SLOTS / 2 + i * SLOTS);
+			for (put = 0; put < n; put++)
+				CHECK(flushq_ring_put(&ring, put, put));
+			/* It ends where nothing was put. */
+			CHECK(take(&key, &value, SLOTS) == n);
+			for (put = 0; put < SLOTS; put++)
+				CHECK(state_at((flushq_ring_pos)(head + put)) == FLUSHQ_RING_EMPTY);
+		}
 }
 
 /* A slot is free as soon as its item was taken. */
@@ -390,7 +397,7 @@ TEST(ring, keys_and_positions_do_not_mix)
 {
 	static const unsigned long positions[] = { 0, 0x7ffffffful, 0xfffffffful, ~0ul, ~0ul / 2 };
 	static const uint32_t keys[] = { 0, 1, 0x80000000u, ~(uint32_t)0 };
-	unsigned int i, k;
+	unsigned int i, k, n;
 
 	for (i = 0; i < 5; i++)
 		for (k = 0; k < 4; k++) {
@@ -405,6 +412,14 @@ TEST(ring, keys_and_positions_do_not_mix)
 				CHECK(take(&key, &value, 1) == 1 && key == (uint32_t)~keys[k]);
 			CHECK(take(&key, &value, 1) == 1 && key == keys[k] && value == ~0ul - k);
 			CHECK(flushq_ring_idle(&ring, head));
+			/* A full ring is seen to be full, and empty again when it is. */
+			for (n = 0; n < SLOTS; n++)
+				CHECK(flushq_ring_put(&ring, keys[k], n));
+			CHECK(!flushq_ring_put(&ring, keys[k], n));
+			ring.tail = (flushq_ring_pos)(ring.tail - 1);
+			CHECK(!flushq_ring_put(&ring, keys[k], n));
+			CHECK(take(&key, &value, SLOTS) == SLOTS);
+			CHECK(flushq_ring_put(&ring, keys[k], n));
 		}
 }
 
