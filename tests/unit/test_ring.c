@@ -88,8 +88,8 @@ TEST(ring, laps)
 		unsigned long value = 0;
 
 		start(start_position(round));
-		if (n > 1000000)
-			n = 1000000;
+		if (n > 100000)
+			n = 100000;
 		for (i = 0; i < n; i++) {
 			unsigned int in = check_below(SLOTS + 1), out = check_below(SLOTS + 1);
 
