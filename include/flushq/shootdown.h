@@ -200,7 +200,10 @@ static inline unsigned int flushq_priv_record(struct flushq_priv_post *post,
 {
 	unsigned int w, n = 0;
 
-	if (!post->log || post->range->kind == FLUSHQ_GLOBAL)
+	/* Kernel ranges are in no log: flushq_priv_local() must know. */
+	if (post->range->kind == FLUSHQ_GLOBAL)
+		post->log = NULL;
+	if (!post->log)
 		return flushq_priv_record_each(post, set, interrupt);
 	if (FLUSHQ_UNLIKELY(!flushq_log_append(post->log, post->range))) {
 		post->log = NULL;

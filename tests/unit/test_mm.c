@@ -119,22 +119,41 @@ TEST(mm, stray_with_a_log)
 	fake.irqs_off[0]--;
 }
 
-/* Kernel ranges have no ASID: asked for once, as they are. */
-TEST(mm, kernel_range)
+/* Kernel ranges have no ASID, and are in no log: asked for once, as they are; the caller flushes too. */
+static void kernel_range(bool log, unsigned int how)
 {
+	static struct flushq_ticket ticket;
+	unsigned long interrupt[FLUSHQ_CPUSET_WORDS(FLUSHQ_NR_CPUS)];
 	struct flushq_range range;
 
-	if (FAKE_NR < 2)
-		return;
-	start(8, false);
+	start(8, log);
 	run(0, 0);
 	run(1, 1);
 	range = flushq_mm_range(&fake.fq, &mm[1], 3 * PAGE, PAGE, PAGE, FLUSHQ_GLOBAL);
 	fake_forget();
 	fake.self = 0;
-	flushq_mm_shootdown(&fake.fq, 0, &mm[1], &range);
-	CHECK(range.asid == 0 && fake.nr_interrupts == 1);
-	CHECK(fake_flushes_on(0) == 1 && fake_flushes_on(1) == 1);
+	if (how == 0)
+		flushq_mm_shootdown(&fake.fq, 0, &mm[1], &range);
+	else if (how == 1)
+		CHECK(flushq_mm_ticket_take(&fake.fq, 0, &mm[1], &range, &ticket));
+	else
+		CHECK(flushq_mm_post(&fake.fq, 0, &mm[1], &range, interrupt) == FAKE_NR - 1);
+	CHECK(range.asid == 0 && fake.nr_interrupts == (how < 2));
+	CHECK(fake_flushes_on(0) == 1 && fake_flushed(0, &range));
+	fake_drain(1);
+	CHECK(fake_flushes_on(1) == 1 && fake_flushed(1, &range));
+}
+
+TEST(mm, kernel_range)
+{
+	unsigned int how;
+
+	if (FAKE_NR < 2)
+		return;
+	for (how = 0; how < 3; how++) {
+		kernel_range(false, how);
+		kernel_range(true, how);
+	}
 }
 
 /* A log that can't take it: the queues do, the caller's own flush is not forgotten. */
