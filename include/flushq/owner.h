@@ -247,6 +247,7 @@ static inline void flushq_priv_owe(struct flushq_cpu *cpu, unsigned int self,
  * overtaken. */
 static inline void flushq_priv_replay(struct flushq_cpu *cpu, unsigned int self)
 {
+	const struct flushq_priv_debt *debt = &cpu->debt;
 	struct flushq_resident *res = &cpu->resident;
 	enum flushq_log_result result;
 	struct flushq_range range;
@@ -254,8 +255,17 @@ static inline void flushq_priv_replay(struct flushq_cpu *cpu, unsigned int self)
 
 	for (left = res->loaded & res->logged; left; left &= left - 1) {
 		unsigned int i = flushq_ctz32(left);
-		struct flushq_log_reader reader = flushq_log_begin(res->entry[i].seen);
+		struct flushq_log_reader reader;
 
+		/*
+		 * All is flushed behind this. And what an entry has seen is worth nothing where its number went to
+		 * another and came back, by a rollover, which is such a mark: in the log the CPU is one reader.
+		 */
+		if (debt->marked && debt->mark.kind == FLUSHQ_GLOBAL) {
+			res->entry[i].seen = flushq_log_sync(res->entry[i].log, self);
+			continue;
+		}
+		reader = flushq_log_begin(res->entry[i].seen);
 		while ((result = flushq_log_next(res->entry[i].log, self, &reader, &range)) ==
 		       FLUSHQ_LOG_RANGE) {
 			/* The address space may have another number by now. */
@@ -704,17 +714,25 @@ static inline void flushq_switch_to(struct flushq *fq, unsigned int self, flushq
 	flushq_priv_switch_to(fq, self, asid, set, NULL);
 }
 
-/* Of the entries `gone`, which were in the register until now, one had the ASID of another, or of
- * `context`: what the hardware cached of it since flushq_switch_to() must go as well. */
+/*
+ * Of the entries `gone`, which were in the register until now, one had the ASID of another, or of
+ * `context`: what the hardware cached of it since flushq_switch_to() must go as well. Something that was
+ * in the register and not in the table may have had any. (`stray`: what is there now is not, either.)
+ */
 static FLUSHQ_COLD void flushq_priv_replaced(struct flushq_cpu *cpu, unsigned int self,
-					     uint32_t context, uint32_t gone)
+					     uint32_t context, uint32_t gone, bool stray)
 {
+	struct flushq_range whole = flushq_range_whole(context >> 16, FLUSHQ_TABLES);
 	struct flushq_resident *res = &cpu->resident;
+	unsigned int budget = 0;
 	uint32_t of;
 
 	flushq_priv_own(cpu);
 	res->loaded = cpu->current;
-	flushq_priv_flush_asid(cpu, self, context >> 16);
+	if (cpu->stray)
+		whole = flushq_range_whole(0, FLUSHQ_GLOBAL);
+	cpu->stray = stray;
+	flushq_priv_flush(cpu, self, &whole, &budget);
 	for (; gone; gone &= gone - 1) {
 		of = flushq_resident_of(res, res->entry[flushq_ctz32(gone)].asid);
 		if (of & (of - 1))
@@ -742,8 +760,7 @@ static FLUSHQ_COLD void flushq_priv_switched_flush(struct flushq *fq, struct flu
 {
 	uint32_t gone = cpu->resident.loaded & ~cpu->current;
 
-	flushq_priv_replaced(cpu, self, context, gone);
-	cpu->stray = cpu->current == 0;
+	flushq_priv_replaced(cpu, self, context, gone, cpu->current == 0);
 	flushq_priv_replace(fq, cpu, self, context, gone);
 }
 
@@ -785,13 +802,13 @@ static inline void flushq_park(struct flushq *fq, unsigned int self)
 		return;
 	gone = cpu->resident.loaded;
 	cpu->current = 0;
-	if (FLUSHQ_UNLIKELY(cpu->doubled))
-		flushq_priv_replaced(cpu, self, context, gone);
-	cpu->stray = false;
+	if (FLUSHQ_UNLIKELY(cpu->stray | cpu->doubled))
+		flushq_priv_replaced(cpu, self, context, gone, false);
+	/* The log first: who finds that the address space has another ASID by now frees it. The context
+	 * last, as in flushq_switched(). */
+	flushq_priv_unload(cpu, self, gone);
 	if (fq->asids)
 		flushq_asid_parked(fq->asids, self);
-	/* The context last, as in flushq_switched(). */
-	flushq_priv_unload(cpu, self, gone);
 	flushq_context_leave(&cpu->context, FLUSHQ_CONTEXT_PARKED);
 }
 

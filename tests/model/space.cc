@@ -621,6 +621,19 @@ template <int AWAY> void loaded(int t)
 		enter(C);
 }
 
+/* It gets another number as soon as the first is let go of. */
+void loaded_renumbered(int t)
+{
+	if (t == 0) {
+		renew(B), renew(C), renew(D), renew(A);
+		if (!flushq_mm_loaded(&m->fq, &m->mm[A]))
+			free_memory();
+		return;
+	}
+	use(A, 0);
+	leave();
+}
+
 void loaded_ages_before()
 {
 	loaded_before();
@@ -864,14 +877,15 @@ template <how H> void tables(int t)
 	serve<false>(A);
 }
 
-/* or the kernel's, used by a CPU that has nothing of its own. */
+/* or the kernel's, used by CPUs that have nothing of their own: who asks, and another. */
 void kernel_before()
 {
 	boot(2, 2);
-	booting = 1;
-	load_register(A, 1);
+	for (booting = 0; booting < 2; booting++) {
+		load_register(A, 1);
+		flushq_cpuset_add(m->mm[A].cpus, me());
+	}
 	booting = -1;
-	flushq_cpuset_add(m->mm[A].cpus, 1);
 }
 
 template <how H> void kernel(int t)
@@ -881,7 +895,8 @@ template <how H> void kernel(int t)
 	if (t == 0) {
 		MODEL_CHECK(take(0, &ticket, H, FLUSHQ_GLOBAL));
 		MODEL_CHECK(flushq_ticket_done(&m->fq, &ticket));
-		return reuse(0);
+		reuse(0);
+		return use(A, 0);
 	}
 	serve<false>(A);
 }
@@ -918,6 +933,7 @@ const model::scenario table[] = {
 	{ "log_loaded_parks", 2, 4, logged<loaded_before>, loaded<0>, halt },
 	{ "log_loaded_lazy", 2, 4, logged<loaded_before>, loaded<1>, halt },
 	{ "log_loaded_ages", 2, 4, logged<loaded_ages_before>, loaded<2>, halt },
+	{ "log_loaded_renumbered", 2, 4, logged<loaded_before>, loaded_renumbered, halt },
 	{ "log_loaded_shared", 2, 4, logged<reborn0_before>, loaded<1>, halt },
 	{ "reborn", 2, 2, loaded_before, reborn, halt },
 	{ "reborn0", 2, 2, reborn0_before, reborn, halt },
@@ -942,6 +958,7 @@ const model::scenario table[] = {
 	{ "tables_low", 2, 3, tables_before, tables<LOW>, halt },
 	{ "kernel", 2, 3, kernel_before, kernel<MM>, halt },
 	{ "kernel_low", 2, 3, kernel_before, kernel<LOW>, halt },
+	{ "log_kernel", 2, 3, logged<kernel_before>, kernel<MM>, halt },
 	{ "log_ticks", 2, 2, logged<loaded_before>, ticks<MM>, halt },
 	{ "log_drains", 2, 2, logged<loaded_before>, drains, halt },
 	{ "log_parks_back", 2, 2, logged<loaded_before>, parks_back, halt },

@@ -203,6 +203,31 @@ TEST(mm, log_that_moved_on)
 		CHECK(flushq_count(&fake.fq, 1, FLUSHQ_LOG_OVERTAKEN) == 1);
 }
 
+/* Before everything is flushed, a log is not read: that is where its CPU goes on. */
+TEST(mm, log_behind_a_flush_of_everything)
+{
+	struct flushq_range range;
+	unsigned int i;
+
+	if (FAKE_NR < 2)
+		return;
+	start(8, true);
+	run(1, 0);
+	park(1);
+	for (i = 0; i < FLUSHQ_LOG_SLOTS; i++)
+		shoot(0, 0);
+	flushq_ring_stick(&fake.cpu[1].queue.ring, FLUSHQ_MARK_ALL);
+	fake_forget();
+	run(1, 0);
+	CHECK(fake_flushes_on(1) == 1 && fake_flushed(1, &all));
+	CHECK(fake.event[FLUSHQ_LOG_REPLAYS] == 0 && fake.event[FLUSHQ_LOG_OVERTAKEN] == 0);
+	range = page_of(0);
+	fake_forget();
+	shoot(0, 0);
+	CHECK(fake_flushes_on(1) == 1 && fake_flushed(1, &range));
+	CHECK(fake.event[FLUSHQ_LOG_REPLAYS] == 1);
+}
+
 #ifdef CHECK_STEPS
 /* Atomic operations of a shootdown on a machine of 65 CPUs, or as many as there are. */
 static unsigned long work(unsigned int nr, unsigned int visited)
@@ -267,6 +292,128 @@ TEST(mm, nmi_while_parking)
 	}
 	CHECK(freed > 0);
 }
+
+/* Another CPU ends the generation and runs it under another number; where its log may be freed then,
+ * it is. */
+static void renumber_at(enum step_kind kind, const volatile void *where)
+{
+	flushq_asid before = flushq_asid_number(&asids, mm[0].id);
+	unsigned int i;
+
+	(void)kind;
+	(void)where;
+	if (nmi_step-- != 0)
+		return;
+	steps.hook = NULL;
+	for (i = 0; i < 16; i++) {
+		flushq_mm_init(&mm[1], NULL);
+		run(0, 1);
+	}
+	run(0, 0);
+	park(0);
+	CHECK(flushq_asid_number(&asids, mm[0].id) == before ||
+	      !flushq_mm_loaded(&fake.fq, &mm[0]));
+	log_freed = !flushq_mm_loaded(&fake.fq, &mm[0]);
+	if (log_freed)
+		memset((void *)&logs[0], 0xff, sizeof(logs[0]));
+	fake.self = 1;
+}
+
+/* The log is freed as soon as no CPU has its address space by the number that it has then. */
+TEST(mm, renumbered_while_parking)
+{
+	unsigned long at, freed = 0;
+
+	if (FAKE_NR < 2)
+		return;
+	for (at = 0; at < 20; at++) {
+		start_with(2, 3, true);
+		run(1, 0);
+		log_freed = false;
+		nmi_step = at;
+		fake.self = 1;
+		fake.irqs_off[1]++;
+		steps.hook = renumber_at;
+		flushq_park(&fake.fq, 1);
+		steps.hook = NULL;
+		fake.irqs_off[1]--;
+		freed += log_freed;
+		CHECK(!log_freed || logs[0].loaded[0] == ~0ul);
+	}
+	CHECK(freed > 0);
+}
+
+#if FLUSHQ_POSITION_BITS == 8
+static flushq_asid number(unsigned int i)
+{
+	return flushq_asid_number(&asids, mm[i].id);
+}
+
+/* CPU 2 runs new ones until the generation has ended and one of them has `last`. */
+static void end_generation(flushq_asid last)
+{
+	unsigned long before = asids.generation;
+
+	do {
+		flushq_mm_init(&mm[1], NULL);
+		run(2, 1);
+	} while (asids.generation == before || number(1) != last);
+}
+
+/* CPU 1 has read that its id is current, and stalls. The number goes to another. */
+static void roll_at(enum step_kind kind, const volatile void *where)
+{
+	if (kind != STEP_STORE || where != &asids.cpu[1].next)
+		return;
+	steps.hook = NULL;
+	end_generation(2);
+	run(0, 0);
+	park(0);
+	fake.self = 1;
+}
+
+/*
+ * A CPU has an address space in its table twice, its number having gone and come back, and its log moved
+ * on by any number of entries: what it had seen under the first number is worth nothing then.
+ */
+TEST(mm, number_that_comes_back)
+{
+	unsigned int appends, i;
+
+	if (FAKE_NR < 3)
+		return;
+	for (appends = 200; appends < 300; appends++) {
+		struct flushq_range range;
+
+		start_with(3, 3, true);
+		run(2, 1);
+		run(0, 0);
+		park(0);
+		run(2, 4);
+		CHECK(number(1) == 1 && number(0) == 2 && number(4) == 3);
+		fake.self = 1;
+		steps.hook = roll_at;
+		run(1, 0);
+		CHECK(!steps.hook && number(0) == 3);
+		for (i = 0; i < appends; i++)
+			shoot(0, 0);
+		park(1);
+		/* The other one that had 3 gets it again. */
+		end_generation(1);
+		run(2, 4);
+		run(0, 0);
+		CHECK(number(4) == 3 && number(0) == 2);
+		run(1, 0);
+		range = page_of(0);
+		for (i = 0; i < 8; i++) {
+			fake_forget();
+			shoot(0, 0);
+			CHECK(fake_flushed(1, &range));
+		}
+		CHECK(fake.nr_rules_broken == 0);
+	}
+}
+#endif
 
 /* With 64 CPUs in the set, none running it, as many atomic operations as with one. */
 TEST(mm, fan_out)
