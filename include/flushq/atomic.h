@@ -64,6 +64,7 @@ typedef unsigned long flushq_atomic_ulong;
 #define flushq_swap_acq_rel(p, v) __atomic_exchange_n((p), (v), __ATOMIC_ACQ_REL)
 
 #define flushq_or_relaxed(p, v) ((void)__atomic_fetch_or((p), (v), __ATOMIC_RELAXED))
+#define flushq_or_acquire(p, v) ((void)__atomic_fetch_or((p), (v), __ATOMIC_ACQUIRE))
 #define flushq_and_release(p, v) ((void)__atomic_fetch_and((p), (v), __ATOMIC_RELEASE))
 
 #if defined(__riscv) && !defined(__clang__)

@@ -29,10 +29,11 @@
 #include "queue.h"
 #include "resident.h"
 
-/* Values of a CPU's bell. */
+/* A CPU's bell: bits. */
 #define FLUSHQ_BELL_SILENT 0u
 #define FLUSHQ_BELL_INTERRUPT 1u /* an interrupt is on its way */
 #define FLUSHQ_BELL_TICKET 2u /* at the next tick will do (ticket.h) */
+#define FLUSHQ_BELL_ANY 3u
 
 /* What a drain has read from the ring and the logs and not yet flushed. */
 struct flushq_priv_debt {

@@ -323,7 +323,7 @@ static inline unsigned long flushq_priv_ring_word(const struct flushq_priv_post 
 		}
 		cpu = &post->fq->cpu[base + bit];
 		/* S5: acquire, pairs with D1; S2 is its release. */
-		if (flushq_swap_acquire(&cpu->bell, FLUSHQ_BELL_INTERRUPT) ==
+		if (flushq_swap_acquire(&cpu->bell, FLUSHQ_BELL_INTERRUPT) &
 		    FLUSHQ_BELL_INTERRUPT) {
 			flushq_priv_event(post->counts, post->self, FLUSHQ_IPI_COALESCED, 1);
 			continue;
@@ -343,12 +343,14 @@ static inline uint32_t flushq_priv_enough(const struct flushq_cpu *cpu)
 	return (flushq_load_relaxed(&cpu->drains) + 3) & ~1u;
 }
 
-/* Whether `cpu`, whose bell was rung, has drained since, or no longer uses what was changed. */
+/* Whether `cpu`, whose bell was rung, has drained since, or no longer uses what was changed. `rung`: the
+ * bits of the bell of which one has stayed set if D1 has not come since. */
 static inline bool flushq_priv_passed(const struct flushq_cpu *cpu,
-				      const struct flushq_range *range, uint32_t *enough)
+				      const struct flushq_range *range, uint32_t rung,
+				      uint32_t *enough)
 {
 	/* S8: acquire, pairs with D1: a silent bell shows the drain that silenced it as begun. */
-	bool silent = flushq_load_acquire(&cpu->bell) == FLUSHQ_BELL_SILENT;
+	bool silent = (flushq_load_acquire(&cpu->bell) & rung) == FLUSHQ_BELL_SILENT;
 	/* S7: acquire, pairs with D2. */
 	uint32_t drains = flushq_load_acquire(&cpu->drains);
 	uint32_t end = (drains + 1) & ~1u;
@@ -387,7 +389,9 @@ static FLUSHQ_NOINLINE bool flushq_priv_wait_turns(const struct flushq_priv_post
 	const struct flushq *fq = post->fq;
 
 	do {
-		if (flushq_priv_passed(&fq->cpu[target], post->range, &wait->enough))
+		/* (A ticket's bell says nothing of ours.) */
+		if (flushq_priv_passed(&fq->cpu[target], post->range, FLUSHQ_BELL_INTERRUPT,
+				       &wait->enough))
 			return true;
 		if (FLUSHQ_UNLIKELY(++wait->turns % FLUSHQ_PATIENCE == 0))
 			flushq_priv_interrupt_again(post, target);

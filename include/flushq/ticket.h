@@ -56,8 +56,9 @@ static inline bool flushq_priv_ticket_take(struct flushq_priv_post *post,
 
 			if (cpu >= post->fq->nr)
 				continue;
-			/* S5: it drains at its next tick, if not before. */
-			(void)flushq_swap_acquire(&post->fq->cpu[cpu].bell, FLUSHQ_BELL_TICKET);
+			/* S5: it drains at its next tick, if not before. An interrupt that is on its
+			 * way stays known. */
+			flushq_or_acquire(&post->fq->cpu[cpu].bell, FLUSHQ_BELL_TICKET);
 			ticket->enough[cpu] = flushq_priv_enough(&post->fq->cpu[cpu]);
 		}
 	}
@@ -83,20 +84,25 @@ static inline bool flushq_ticket_take(struct flushq *fq, unsigned int self,
 /* Whether the pages may be reused. Looks at the CPUs that were not yet through at the last call. */
 static inline bool flushq_ticket_done(const struct flushq *fq, struct flushq_ticket *ticket)
 {
+	unsigned long any = 0;
 	unsigned int w;
 
 	for (w = 0; w < FLUSHQ_CPUSET_WORDS(FLUSHQ_NR_CPUS); w++) {
-		while (ticket->cpus[w]) {
-			unsigned int bit = flushq_ctz(ticket->cpus[w]);
+		unsigned long left = ticket->cpus[w];
+
+		/* All of them, for flushq_ticket_wait(): who is through is not interrupted. */
+		while (left) {
+			unsigned int bit = flushq_cpuset_pop(&left);
 			unsigned int cpu = w * FLUSHQ_CPUSET_BITS + bit;
 
-			if (cpu < fq->nr && !flushq_priv_passed(&fq->cpu[cpu], &ticket->range,
-								&ticket->enough[cpu]))
-				return false;
-			ticket->cpus[w] &= ~flushq_cpuset_bit(bit);
+			if (cpu >= fq->nr ||
+			    flushq_priv_passed(&fq->cpu[cpu], &ticket->range, FLUSHQ_BELL_ANY,
+					       &ticket->enough[cpu]))
+				ticket->cpus[w] &= ~flushq_cpuset_bit(bit);
 		}
+		any |= ticket->cpus[w];
 	}
-	return true;
+	return any == 0;
 }
 
 /* Interrupts the CPUs that are left, and returns when the ticket is done. */
@@ -105,6 +111,10 @@ static inline void flushq_ticket_wait(struct flushq *fq, unsigned int self,
 {
 	struct flushq_priv_post post;
 
+	/* It may have been taken elsewhere. */
+	if (self < fq->nr &&
+	    ticket->cpus[self / FLUSHQ_CPUSET_BITS] & flushq_cpuset_bit(self % FLUSHQ_CPUSET_BITS))
+		flushq_drain(fq, self);
 	if (flushq_ticket_done(fq, ticket))
 		return;
 	post = flushq_priv_begin(fq, self, &ticket->range, NULL);

@@ -1047,7 +1047,7 @@ bool world_is_deaf(unsigned int cpu)
 
 bool world_is_rung(unsigned int cpu)
 {
-	return flushq_load_relaxed(&fq_cpus[cpu].bell) == FLUSHQ_BELL_INTERRUPT &&
+	return flushq_load_relaxed(&fq_cpus[cpu].bell) & FLUSHQ_BELL_INTERRUPT &&
 	       cpus[cpu].state == IDLE && !(cpus[cpu].signals & SIGNAL_IPI);
 }
 

@@ -92,6 +92,7 @@ typedef model::word<unsigned long> flushq_atomic_ulong;
 #define flushq_swap_acquire(p, v) model::swap((p), (v), rl::mo_acquire, RL_INFO)
 #define flushq_swap_acq_rel(p, v) model::swap((p), (v), rl::mo_acq_rel, RL_INFO)
 #define flushq_or_relaxed(p, v) model::set((p), (v), rl::mo_relaxed, RL_INFO)
+#define flushq_or_acquire(p, v) model::set((p), (v), rl::mo_acquire, RL_INFO)
 #define flushq_and_release(p, v) model::keep((p), (v), rl::mo_release, RL_INFO)
 #define flushq_fence_full() rl::atomic_thread_fence(rl::mo_seq_cst, RL_INFO)
 #define flushq_fence_acquire() rl::atomic_thread_fence(rl::mo_acquire, RL_INFO)
@@ -107,6 +108,7 @@ typedef model::word<unsigned long> flushq_atomic_ulong;
 #define model_swap_relaxed(p, v) model::swap((p), (v), rl::mo_relaxed, RL_INFO)
 #define model_swap_acquire(p, v) model::swap((p), (v), rl::mo_acquire, RL_INFO)
 #define model_swap_release(p, v) model::swap((p), (v), rl::mo_release, RL_INFO)
+#define model_or_release(p, v) model::set((p), (v), rl::mo_release, RL_INFO)
 #define model_and_relaxed(p, v) model::keep((p), (v), rl::mo_relaxed, RL_INFO)
 
 #endif

@@ -14,8 +14,8 @@
  *	-ticket->range = *post->range;
  *	+ticket->range = *post->range;
  *	+ticket->set = set;
- *	-if (cpu < fq->nr && !flushq_priv_passed(
- *	+if (cpu < fq->nr && flushq_cpuset_has(ticket->set, cpu) && !flushq_priv_passed(
+ *	-if (cpu >= fq->nr ||
+ *	+if (cpu >= fq->nr || !flushq_cpuset_has(ticket->set, cpu) ||
  *
  * variant 2: an item is taken off the list after its callback
  * patch ticket.h

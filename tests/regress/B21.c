@@ -18,7 +18,9 @@
  * variant 3: one number's flush comes before the register's write only
  * patch owner.h
  *	-if (FLUSHQ_UNLIKELY(cpu->stray | cpu->doubled))
+ *	-	flushq_priv_switched_flush(fq, cpu, self, context);
  *	+if (false)
+ *	+	flushq_priv_switched_flush(fq, cpu, self, context);
  *
  * variant 4: the host says that it has switched, then does
  *

@@ -695,11 +695,13 @@ inline own_part()
 #else
 #define GONE(t, a) (!NEEDS(mem[CTX(t)], c, a))
 #endif
+/* Which bits of the bell show that it has not been silenced: a ticket's says nothing to who interrupts. */
+#define RUNG (BIT(TICKETS, c) -> INTERRUPT | TICKET : INTERRUPT)
 /* flushq_priv_passed(), could it say so now? Else a turn of the wait changes nothing. */
 #if defined(NO_S7) || defined(NO_S8) || defined(NO_S10) || defined(BUSY)
 #define LIKELY(t, a) true
 #else
-#define LIKELY(t, a) ((mem[BELL(t)] == SILENT && MINUS((mem[DRN(t)] + 1) & 14, enough[t]) >= 8) || \
+#define LIKELY(t, a) ((!(mem[BELL(t)] & RUNG) && MINUS((mem[DRN(t)] + 1) & 14, enough[t]) >= 8) || \
 		      MINUS(mem[DRN(t)], enough[t]) < 8 || GONE(t, a))
 #endif
 
@@ -709,7 +711,7 @@ inline turn(t, a)
 #ifdef NO_S8
 	x = mem[DRN(t)]; /* read before the bell */
 #endif
-	silent = mem[BELL(t)] == SILENT; /* S8 */
+	silent = !(mem[BELL(t)] & RUNG); /* S8 */
 #ifdef NO_S7
 	early = EARLY(t);
 #endif
@@ -926,7 +928,7 @@ endmain:
 	do
 	/* An interrupt; the bell of a ticket is answered by a tick. */
 	:: atomic {
-		(irq[c] || LD(BELL(c)) == TICKET) && mode != STOPPED ->
+		(irq[c] || LD(BELL(c)) & TICKET) && mode != STOPPED ->
 		leave_user();
 #ifndef NO_ACKNOWLEDGE
 		irq[c] = false
@@ -1186,7 +1188,7 @@ again_initiate:
 #endif
 			d_step {
 				RINGABLE(t); /* S5 */
-				send = (mem[BELL(t)] == INTERRUPT -> send : send | 1 << t);
+				send = (mem[BELL(t)] & INTERRUPT -> send : send | 1 << t);
 				mem[BELL(t)] = INTERRUPT;
 				t = 0
 			}
@@ -1210,7 +1212,7 @@ again_initiate:
 		:: todo ->
 			d_step { do :: !BIT(todo, t) -> t++ :: else -> break od; todo = todo & ~(1 << t) }
 #ifndef NO_TICKET_BELL
-			d_step { RINGABLE(t); mem[BELL(t)] = TICKET } /* S5 */
+			d_step { RINGABLE(t); mem[BELL(t)] = mem[BELL(t)] | TICKET } /* S5 */
 #endif
 			d_step { enough[t] = ENOUGH(mem[DRN(t)]); t = 0 }
 		:: else -> break
@@ -1230,7 +1232,7 @@ again_initiate:
 			/* As in the header: each turn of the wait is a step of its own. */
 			if
 #ifndef NO_SERVE
-			:: !passed && LD(BELL(c)) == INTERRUPT -> flushq_drain()
+			:: !passed && LD(BELL(c)) & INTERRUPT -> flushq_drain()
 #endif
 			:: else
 			fi;
@@ -1242,7 +1244,7 @@ again_initiate:
 #else
 #ifndef NO_SERVE
 		/* It serves its own queue meanwhile. */
-		:: !passed && LD(BELL(c)) == INTERRUPT -> flushq_drain()
+		:: !passed && LD(BELL(c)) & INTERRUPT -> flushq_drain()
 #endif
 #ifdef PATIENCE
 		/* It waited for so long that all else is at rest: flushq_priv_interrupt_again(). */

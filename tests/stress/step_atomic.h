@@ -57,6 +57,8 @@ typedef unsigned long flushq_atomic_ulong;
 	(test_step(STEP_RMW, (p)), __atomic_exchange_n((p), (v), __ATOMIC_ACQ_REL))
 #define flushq_or_relaxed(p, v)                                                                    \
 	(test_step(STEP_RMW, (p)), (void)__atomic_fetch_or((p), (v), STEP_RELAXED_RMW))
+#define flushq_or_acquire(p, v)                                                                    \
+	(test_step(STEP_RMW, (p)), (void)__atomic_fetch_or((p), (v), __ATOMIC_ACQUIRE))
 #define flushq_and_release(p, v)                                                                   \
 	(test_step(STEP_RMW, (p)), (void)__atomic_fetch_and((p), (v), __ATOMIC_RELEASE))
 #define flushq_fence_full()                                                                        \

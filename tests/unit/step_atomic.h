@@ -53,6 +53,8 @@ typedef unsigned long flushq_atomic_ulong;
 	(step_at(STEP_RMW, (p)), __atomic_exchange_n((p), (v), __ATOMIC_ACQ_REL))
 #define flushq_or_relaxed(p, v)                                                                    \
 	(step_at(STEP_RMW, (p)), (void)__atomic_fetch_or((p), (v), __ATOMIC_RELAXED))
+#define flushq_or_acquire(p, v)                                                                    \
+	(step_at(STEP_RMW, (p)), (void)__atomic_fetch_or((p), (v), __ATOMIC_ACQUIRE))
 #define flushq_and_release(p, v)                                                                   \
 	(step_at(STEP_RMW, (p)), (void)__atomic_fetch_and((p), (v), __ATOMIC_RELEASE))
 #define flushq_fence_full()                                                                        \

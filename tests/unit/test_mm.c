@@ -631,6 +631,80 @@ TEST(ticket, bell)
 	CHECK(fake.nr_interrupts == 0);
 }
 
+/* Who has parked since, or drained, is not interrupted for it; nor is who waits. */
+TEST(ticket, waits_for_who_is_left)
+{
+	unsigned int i;
+
+	if (FAKE_NR < 4)
+		return;
+	start(8, false);
+	for (i = 1; i < 4; i++)
+		run(i, 0);
+	CHECK(!take(0, 0, FLUSHQ_LEAF));
+	park(2);
+	tick(3);
+	fake_forget();
+	fake.self = 0;
+	flushq_ticket_wait(&fake.fq, 0, &ticket);
+	CHECK(fake.interrupted[0] == 0x2 && flushq_ticket_done(&fake.fq, &ticket));
+	CHECK(!take(0, 0, FLUSHQ_LEAF));
+	park(3);
+	fake_forget();
+	fake.self = 1;
+	flushq_ticket_wait(&fake.fq, 1, &ticket);
+	CHECK(fake.nr_interrupts == 0 && flushq_ticket_done(&fake.fq, &ticket));
+}
+
+/* An interrupt is on its way: a ticket does not make it forgotten. */
+TEST(ticket, beside_an_interrupt)
+{
+	struct flushq_range range;
+
+	if (FAKE_NR < 2)
+		return;
+	start(8, false);
+	run(1, 0);
+	fake.cpu[1].bell = FLUSHQ_BELL_INTERRUPT;
+	fake.pending[0] = 0x2;
+	CHECK(!take(0, 0, FLUSHQ_LEAF));
+	fake_forget();
+	fake.held = true;
+	shoot(0, 0);
+	range = page_of(0);
+	CHECK(fake.nr_interrupts == 0 && fake_flushed(1, &range));
+	CHECK(flushq_ticket_done(&fake.fq, &ticket));
+}
+
+static void all_drain_and_a_ticket_is_taken(void)
+{
+	unsigned int self = fake.self;
+
+	fake_deliver();
+	if (ticket.cpus[0] == 0)
+		CHECK(!take(3, 0, FLUSHQ_LEAF));
+	fake.self = self;
+}
+
+/* While it waits for one CPU, the next one has drained, and has a ticket's bell by now: nothing is left to wait
+ * for. */
+TEST(ticket, hides_no_drain)
+{
+	if (FAKE_NR < 4)
+		return;
+	start(8, false);
+	run(1, 0);
+	run(2, 0);
+	fake_forget();
+	memset(&ticket, 0, sizeof(ticket));
+	fake.held = true;
+	fake.on_relax = all_drain_and_a_ticket_is_taken;
+	shoot(0, 0);
+	fake.on_relax = NULL;
+	CHECK(fake.cpu[2].bell == FLUSHQ_BELL_TICKET);
+	CHECK(fake.nr_relaxed == 1 && fake.nr_interrupts == 1);
+}
+
 /* What may not wait does not. */
 TEST(ticket, forced)
 {
