@@ -3,8 +3,8 @@
  * owner.h - what a CPU does for itself: comes and goes, switches address spaces, pays what it owes.
  *
  * All that a CPU calls but flushq_drain() and flushq_tick() are called with interrupts off; none waits
- * for another CPU. An NMI that drains within one of them leaves the work to it. The table of
- * labels (C1...) is in shootdown.h.
+ * for another CPU. An NMI that drains within one of them flushes everything, and leaves the queue to
+ * it. The table of labels (C1...) is in shootdown.h.
  *
  * What a CPU's TLB holds, and when it is flushed:
  *
@@ -390,7 +390,7 @@ static inline void flushq_priv_disown(struct flushq_cpu *cpu, unsigned int self)
 /*
  * Applies everything this CPU owes for what it may be using, and takes over the rest: the interrupt
  * handler, and what a host may call at any other time. Any context. Where it interrupts a call of
- * the owner's (an NMI), that one does the work before it returns.
+ * the owner's (an NMI), it flushes everything, and that one takes over what is owed before it returns.
  */
 static inline void flushq_drain(struct flushq *fq, unsigned int self)
 {
@@ -404,6 +404,9 @@ static inline void flushq_drain(struct flushq *fq, unsigned int self)
 	cpu = &fq->cpu[self];
 	flags = flushq_arch_irq_save();
 	if (cpu->busy) {
+		/* Who sent this NMI may wait for its end (flushq_post()); a flush is right whatever is
+		 * owed, and that can't be read here. */
+		flushq_priv_flush_all(cpu, self);
 		cpu->again = true;
 	} else {
 		flushq_priv_own(cpu);

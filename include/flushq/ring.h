@@ -252,8 +252,9 @@ static inline flushq_ring_pos flushq_priv_ring_next(flushq_ring_pos state, flush
 	flushq_ring_pos d = flushq_priv_ring_between(flushq_priv_ring_empty(pos), state);
 	flushq_ring_pos laps = (flushq_ring_pos)(d >> FLUSHQ_PRIV_LAP_SHIFT);
 
-	/* Free for a later lap: it was claimed in the one before. */
-	if (laps && (state & FLUSHQ_RING_SUSPECT) == FLUSHQ_RING_EMPTY)
+	/* Free for a later lap: it was claimed in the one before. Only claimed for a later one: that all
+	 * before were as well is not known here yet (R4 will say so), so they are looked at. */
+	if (laps && (state & FLUSHQ_RING_SUSPECT) <= FLUSHQ_RING_CLAIMED)
 		laps--;
 	return (flushq_ring_pos)(pos + laps * FLUSHQ_QUEUE_SLOTS + 1);
 }

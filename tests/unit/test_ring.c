@@ -225,6 +225,31 @@ TEST(ring, late_tail_is_made_good)
 		}
 }
 
+#if FLUSHQ_POSITION_BITS == 64
+/* A late tail meets a slot that is claimed for the next lap, and no more is seen yet: that those before it were
+ * claimed is not known. So they are looked at. */
+TEST(ring, claimed_a_lap_on)
+{
+	unsigned int i, n;
+
+	if (SLOTS < 4)
+		return;
+	for (i = 1; i < SLOTS; i++) {
+		start(1000 * SLOTS);
+		/* Slot 0 is claimed a lap on; of that lap those before are not seen claimed from i on. */
+		for (n = 0; n < SLOTS; n++)
+			flushq_priv_ring_at(&ring, n)->state = flushq_priv_ring_empty(head + n);
+		flushq_priv_ring_at(&ring, SLOTS - 1)->state =
+			flushq_priv_ring_empty(head + SLOTS - 1) + FLUSHQ_RING_CLAIMED;
+		for (n = 0; n < i; n++)
+			set_state(head + n, FLUSHQ_RING_PUBLISHED);
+		ring.tail = head - 1;
+		CHECK(flushq_ring_put(&ring, 5, 6) == (i < SLOTS - 1));
+		CHECK(i == SLOTS - 1 || state_at(head + i) == FLUSHQ_RING_PUBLISHED);
+	}
+}
+#endif
+
 /* Each state that the slots before a fresh claim may have, and what it proves. */
 TEST(ring, proof)
 {

@@ -259,7 +259,9 @@ static void meanwhile(enum step_kind kind, const volatile void *where)
 		apart = false;
 		break;
 	case 1:
+		apart = fake.cpu[SELF].busy;
 		flushq_drain(&fake.fq, SELF);
+		apart = false;
 		break;
 	default:
 		change(OTHER);
