@@ -47,6 +47,13 @@
  * patch shootdown.h
  *	-if (FLUSHQ_UNLIKELY(++wait->turns % FLUSHQ_PATIENCE == 0))
  *	+if (FLUSHQ_UNLIKELY(++wait->turns == 0))
+ *
+ * variant 8: a kernel range that is asked for through an address space is left to its log
+ * patch shootdown.h
+ *	-if (post->range->kind == FLUSHQ_GLOBAL)
+ *	-	post->log = NULL;
+ *	-if (!post->log)
+ *	+if (!post->log || post->range->kind == FLUSHQ_GLOBAL)
  */
 #include <stdio.h>
 #include <stdlib.h>

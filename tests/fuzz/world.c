@@ -593,6 +593,9 @@ static void change_kernel(struct cpu *c, const struct world_args *args)
 {
 	struct change *ch = change_new();
 	unsigned int page = args->page;
+	/* Who asks may run an address space, and ask through it. */
+	struct space *s = &spaces[args->space];
+	bool through = ch && get(s);
 
 	if (!ch)
 		return;
@@ -601,10 +604,12 @@ static void change_kernel(struct cpu *c, const struct world_args *args)
 	kernel[page] = new_frame(0);
 	/* A page that can't be had is never mapped again. */
 	fill_all();
-	shoot(c, NULL,
+	shoot(c, through ? s : NULL,
 	      flushq_range_make(0, page * PAGE, (args->replace ? EVERY : 1) * PAGE, PAGE,
 				FLUSHQ_GLOBAL),
 	      args->how, ch);
+	if (through)
+		put(s);
 }
 
 static void useless(struct cpu *c, const struct world_args *args)
