@@ -79,8 +79,8 @@
 #endif
 
 /* Width of queue positions in bits: 8, 16, 32, or 64 where a long has as many. Any width is safe.
- * With 64, which never wrap, a put need not look back (ring.h); 8 lets a test cross the wrap. A log's
- * have 32 at most. */
+ * With 64, which never wrap, a put need not look back (ring.h); 8 lets a test cross the wrap (on RISC-V
+ * gcc calls libatomic for that). A log's have 32 at most. */
 #ifndef FLUSHQ_POSITION_BITS
 #if __SIZEOF_LONG__ == 8
 #define FLUSHQ_POSITION_BITS 64

@@ -91,7 +91,7 @@ static inline void flushq_init(struct flushq *fq, struct flushq_cpu *cpu, unsign
 
 /*
  * Most address spaces whose translations a CPU keeps: 1 to FLUSHQ_RESIDENT (what is larger is that;
- * what is in the register stays in any case). Fewer: smaller sets and so fewer debts, more TLB
+ * what a switch leaves and what it enters stay in any case: two). Fewer: smaller sets and so fewer debts, more TLB
  * misses. Before the CPUs start.
  */
 static inline void flushq_limit_resident(struct flushq *fq, unsigned int most)
@@ -499,8 +499,9 @@ static inline void flushq_online(struct flushq *fq, unsigned int self)
 
 /*
  * A CPU stops, or is about to lose its TLB in a deep sleep: behind flushq_park(). It flushes
- * everything and leaves every set, so that nobody asks it for anything, and nobody waits for it,
- * until it calls flushq_online() again. In between it uses no mapping that may change.
+ * everything and leaves every set that it knows (all, but where the table overflowed), so that nobody
+ * asks it for anything, and nobody waits for it, until it calls flushq_online() again. In between it
+ * uses no mapping that may change.
  */
 static inline void flushq_offline(struct flushq *fq, unsigned int self)
 {
@@ -710,7 +711,9 @@ static inline void flushq_priv_switch_to(struct flushq *fq, unsigned int self, f
  *
  * The CPU leaves the set by itself when it has flushed the ASID for good, which may be after the
  * address space has died: `set` stays a set of CPUs as long as the machine runs (an array, or
- * memory that is only reused for sets), and is zeroed for a new owner.
+ * memory that is only reused for sets), and is zeroed for a new owner. With NULL an ASID may go to
+ * another address space only behind a flush of all of it on every CPU that had it: the table can't tell
+ * the two apart.
  */
 static inline void flushq_switch_to(struct flushq *fq, unsigned int self, flushq_asid asid,
 				    flushq_atomic_ulong *set)
