@@ -195,6 +195,15 @@ static FLUSHQ_COLD void flushq_priv_flush_asid(struct flushq_cpu *cpu, unsigned 
 	flushq_priv_flush(cpu, self, &whole, &budget);
 }
 
+/* Flushes everything; what is not in the register is left. */
+static FLUSHQ_COLD void flushq_priv_flush_everything(struct flushq_cpu *cpu, unsigned int self)
+{
+	struct flushq_range all = flushq_range_whole(0, FLUSHQ_GLOBAL);
+
+	flushq_priv_flush_all(cpu, self);
+	flushq_priv_flushed(cpu, self, &all);
+}
+
 static inline void flushq_priv_owe_now(struct flushq_cpu *cpu, unsigned int self,
 				       const struct flushq_range *range)
 {
@@ -307,7 +316,6 @@ static inline void flushq_priv_drain(struct flushq_cpu *cpu, unsigned int self)
 	struct flushq_ring *ring = &cpu->queue.ring;
 	uint32_t drains = flushq_load_relaxed(&cpu->drains), mark, key;
 	struct flushq_priv_debt *debt = &cpu->debt;
-	flushq_ring_pos head = cpu->head;
 	struct flushq_ring_walk walk;
 	unsigned int taken;
 	unsigned long value;
@@ -324,7 +332,7 @@ static inline void flushq_priv_drain(struct flushq_cpu *cpu, unsigned int self)
 	debt->budget = FLUSHQ_PAGES_MAX;
 	if (mark != 0 && !debt->marked && flushq_priv_due(cpu, &debt->mark) == FLUSHQ_PRIV_LATER)
 		flushq_priv_flush_asid(cpu, self, debt->mark.asid);
-	walk = flushq_ring_begin(ring, head);
+	walk = flushq_ring_begin(ring, cpu->head);
 	for (taken = 0; taken < FLUSHQ_QUEUE_SLOTS; taken++) {
 		struct flushq_range range;
 		int seen = flushq_ring_take(ring, &walk, &key, &value);
@@ -336,7 +344,8 @@ static inline void flushq_priv_drain(struct flushq_cpu *cpu, unsigned int self)
 			 * those behind it some may have done so.
 			 */
 			blocked = seen == FLUSHQ_RING_CLAIMED &&
-				  flushq_ring_claimed_behind(ring, (flushq_ring_pos)(head + taken));
+				  flushq_ring_claimed_behind(ring,
+							     (flushq_ring_pos)(cpu->head + taken));
 			break;
 		}
 		range = flushq_priv_unpack(key, value);
@@ -354,7 +363,7 @@ static inline void flushq_priv_drain(struct flushq_cpu *cpu, unsigned int self)
 	if (debt->pending && !(debt->marked && flushq_range_covers(&debt->mark, &debt->run)))
 		flushq_priv_flush(cpu, self, &debt->run, &debt->budget);
 
-	cpu->head = (flushq_ring_pos)(head + taken);
+	cpu->head = (flushq_ring_pos)(cpu->head + taken);
 	flushq_priv_event(&cpu->counts, self, FLUSHQ_DRAINS, 1);
 	/* D2: a release fence, pairs with S7: uses before this are over, for who reads the next drain
 	 * begun as well. */
@@ -436,14 +445,11 @@ static inline void flushq_tick(struct flushq *fq, unsigned int self)
 static FLUSHQ_COLD void flushq_priv_first_use(struct flushq *fq, struct flushq_cpu *cpu,
 					      unsigned int self)
 {
-	struct flushq_range all = flushq_range_whole(0, FLUSHQ_GLOBAL);
-
 	/* S6: joins, then C2: an initiator finds it online, or its page table is seen after the
 	 * flush. */
 	(void)flushq_cpuset_add(fq->online, self);
 	flushq_context_enter(&cpu->context, FLUSHQ_CONTEXT_PARKED);
-	flushq_priv_flush_all(cpu, self);
-	flushq_priv_flushed(cpu, self, &all);
+	flushq_priv_flush_everything(cpu, self);
 	flushq_priv_drain(cpu, self);
 }
 
@@ -505,7 +511,6 @@ static inline void flushq_online(struct flushq *fq, unsigned int self)
  */
 static inline void flushq_offline(struct flushq *fq, unsigned int self)
 {
-	struct flushq_range all = flushq_range_whole(0, FLUSHQ_GLOBAL);
 	struct flushq_cpu *cpu;
 
 	FLUSHQ_ASSERT(flushq_arch_irqs_off());
@@ -517,8 +522,7 @@ static inline void flushq_offline(struct flushq *fq, unsigned int self)
 	cpu->current = 0;
 	flushq_priv_unload(cpu, self, cpu->resident.loaded);
 	cpu->stray = false;
-	flushq_priv_flush_all(cpu, self);
-	flushq_priv_flushed(cpu, self, &all);
+	flushq_priv_flush_everything(cpu, self);
 	flushq_cpuset_remove(fq->online, self); /* S9 */
 	flushq_context_leave(&cpu->context, FLUSHQ_CONTEXT_OFFLINE); /* C1 */
 	flushq_priv_disown(cpu, self);
@@ -729,17 +733,17 @@ static inline void flushq_switch_to(struct flushq *fq, unsigned int self, flushq
 static FLUSHQ_COLD void flushq_priv_replaced(struct flushq_cpu *cpu, unsigned int self,
 					     uint32_t context, uint32_t gone, bool stray)
 {
-	struct flushq_range whole = flushq_range_whole(context >> 16, FLUSHQ_TABLES);
 	struct flushq_resident *res = &cpu->resident;
-	unsigned int budget = 0;
+	bool strayed = cpu->stray;
 	uint32_t of;
 
 	flushq_priv_own(cpu);
 	res->loaded = cpu->current;
-	if (cpu->stray)
-		whole = flushq_range_whole(0, FLUSHQ_GLOBAL);
 	cpu->stray = stray;
-	flushq_priv_flush(cpu, self, &whole, &budget);
+	if (strayed)
+		flushq_priv_flush_everything(cpu, self);
+	else
+		flushq_priv_flush_asid(cpu, self, context >> 16);
 	for (; gone; gone &= gone - 1) {
 		of = flushq_resident_of(res, res->entry[flushq_ctz32(gone)].asid);
 		if (of & (of - 1))

@@ -35,7 +35,7 @@
  * variant 5: a drain that meets a claimed slot never looks behind it
  * patch owner.h
  *	-blocked = seen == FLUSHQ_RING_CLAIMED &&
- *	-flushq_ring_claimed_behind(ring, (flushq_ring_pos)(head + taken));
+ *	-flushq_ring_claimed_behind(ring, (flushq_ring_pos)(cpu->head + taken));
  *	+blocked = false;
  *
  * variant 6: who waits takes the drain that runs for its own

@@ -20,10 +20,10 @@
  *
  * variant 3: a CPU that stops stays where it is asked
  * patch owner.h
- *	-flushq_priv_flushed(cpu, self, &all);
+ *	-flushq_priv_flush_everything(cpu, self);
  *	-flushq_cpuset_remove(fq->online, self);
  *	-flushq_context_leave(&cpu->context, FLUSHQ_CONTEXT_OFFLINE);
- *	+
+ *	+flushq_priv_flush_all(cpu, self);
  */
 #include "firmware.h"
 
