@@ -95,8 +95,8 @@
 #endif
 
 /*
- * Called where the caller broke a rule. What follows an index that is no CPU of the machine, a CPU
- * that was never onlined or an ASID out of range flushes too much, never too little.
+ * Called where the caller broke a rule. What follows a caller's index that is no CPU of the machine, a
+ * CPU that was never onlined or an ASID out of range flushes too much, never too little.
  */
 #ifndef FLUSHQ_ASSERT
 #define FLUSHQ_ASSERT(cond) ((void)0)

@@ -7,7 +7,7 @@
 
 enum flushq_event {
 	/* as initiator */
-	FLUSHQ_SHOOTDOWNS, /* calls */
+	FLUSHQ_SHOOTDOWNS, /* calls, and waits for tickets */
 	FLUSHQ_IPI_SENT, /* CPUs interrupted */
 	FLUSHQ_IPI_PARKED, /* of those, no longer in need when it was sent: a race, and rare */
 	FLUSHQ_IPI_COALESCED, /* CPUs that had an interrupt on its way already */

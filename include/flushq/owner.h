@@ -3,8 +3,8 @@
  * owner.h - what a CPU does for itself: comes and goes, switches address spaces, pays what it owes.
  *
  * All that a CPU calls but flushq_drain() and flushq_tick() are called with interrupts off; none waits
- * for another CPU. An NMI that drains within one of them flushes everything, and leaves the queue to
- * it. The table of labels (C1...) is in shootdown.h.
+ * for another CPU. An NMI that drains while one of them has the CPU's private state half written
+ * (`busy`) flushes everything, and leaves the queue to it. The table of labels (C1...) is in shootdown.h.
  *
  * What a CPU's TLB holds, and when it is flushed:
  *
@@ -433,8 +433,12 @@ static inline void flushq_tick(struct flushq *fq, unsigned int self)
 
 	if (FLUSHQ_LIKELY(self < fq->nr)) {
 		cpu = &fq->cpu[self];
-		/* Busy: this is an NMI, and the table is half written. */
-		if (!cpu->busy && flushq_load_relaxed(&cpu->bell) == FLUSHQ_BELL_SILENT &&
+		/* This is an NMI, and the table is half written. Nobody waits for a tick's end. */
+		if (FLUSHQ_UNLIKELY(cpu->busy)) {
+			cpu->again = true;
+			return;
+		}
+		if (flushq_load_relaxed(&cpu->bell) == FLUSHQ_BELL_SILENT &&
 		    flushq_priv_idle(cpu, self))
 			return;
 	}
@@ -777,7 +781,8 @@ static FLUSHQ_COLD void flushq_priv_switched_flush(struct flushq *fq, struct flu
 
 /*
  * The page-table register holds what flushq_switch_to() was called for. (Forgetting this costs
- * interrupts and flushes; one is lost only where two address spaces in turn have the same ASID.)
+ * interrupts and flushes; one is lost only where two address spaces in turn have the same ASID, or where
+ * flushq hands them out and the next switch meets a rollover.)
  */
 static inline void flushq_switched(struct flushq *fq, unsigned int self)
 {

@@ -177,8 +177,8 @@ static inline int flushq_priv_ring_before(struct flushq_ring *ring, flushq_ring_
 {
 	flushq_ring_pos before = (flushq_ring_pos)(pos - back);
 
-	/* R3: no order: the full fence that follows a put makes it one (with R5 and C2) */
-	return flushq_priv_ring_seen(flushq_load_relaxed(&flushq_priv_ring_at(ring, before)->state),
+	/* R3: acquire, pairs with R4: what it knew, for who will look at this one's slot. */
+	return flushq_priv_ring_seen(flushq_load_acquire(&flushq_priv_ring_at(ring, before)->state),
 				     flushq_priv_ring_empty(before));
 }
 
@@ -252,9 +252,9 @@ static inline flushq_ring_pos flushq_priv_ring_next(flushq_ring_pos state, flush
 	flushq_ring_pos d = flushq_priv_ring_between(flushq_priv_ring_empty(pos), state);
 	flushq_ring_pos laps = (flushq_ring_pos)(d >> FLUSHQ_PRIV_LAP_SHIFT);
 
-	/* Free for a later lap: it was claimed in the one before. Only claimed for a later one: that all
-	 * before were as well is not known here yet (R4 will say so), so they are looked at. */
-	if (laps && (state & FLUSHQ_RING_SUSPECT) <= FLUSHQ_RING_CLAIMED)
+	/* Only a published slot shows that all before it in its lap were claimed. What is free or claimed
+	 * for a lap was filled in the one before. */
+	if (laps && (state & FLUSHQ_RING_SUSPECT) != FLUSHQ_RING_PUBLISHED)
 		laps--;
 	return (flushq_ring_pos)(pos + laps * FLUSHQ_QUEUE_SLOTS + 1);
 }
@@ -294,11 +294,15 @@ static FLUSHQ_NOINLINE bool flushq_priv_ring_put_on(struct flushq_ring *ring, fl
 
 	for (step = 1; step < FLUSHQ_QUEUE_SLOTS; step++) {
 		pos = flushq_priv_ring_next(state, pos);
-		if (flushq_priv_ring_claim(ring, pos, &state))
+		if (flushq_priv_ring_claim(ring, pos, &state)) {
+			/* R3: acquire, pairs with R4: what they knew whose slots were passed by. */
+			flushq_fence_acquire();
 			return flushq_priv_ring_fill(ring, pos, key, value);
+		}
 		if (flushq_priv_ring_full(state, pos))
 			return false;
 	}
+	flushq_fence_acquire(); /* R3 */
 	/* A tail that is behind all these would never catch up. R4, for R1. */
 	flushq_store_release(&ring->tail, flushq_priv_ring_next(state, pos));
 	return false;
@@ -391,7 +395,7 @@ static inline int flushq_ring_take(struct flushq_ring *ring, struct flushq_ring_
 static inline bool flushq_ring_claimed_behind(struct flushq_ring *ring, flushq_ring_pos pos)
 {
 	flushq_ring_pos next = (flushq_ring_pos)(pos + 1);
-	/* R6: no order: the same full fences make it one (R1 or R3, with S2 and C2). */
+	/* R6: no order: the full fences make it one (S2 and C2, with R1 or R3). */
 	flushq_ring_pos state = flushq_load_relaxed(&flushq_priv_ring_at(ring, next)->state);
 
 	return flushq_priv_ring_seen(state, flushq_priv_ring_empty(next)) > FLUSHQ_RING_EMPTY;

@@ -248,13 +248,16 @@ static inline struct flushq_priv_post flushq_priv_begin(struct flushq *fq, unsig
 static inline void flushq_priv_local(const struct flushq_priv_post *post,
 				     const flushq_atomic_ulong *set)
 {
-	struct flushq_cpu *cpu = &post->fq->cpu[post->self];
+	struct flushq_cpu *cpu;
 
-	if (FLUSHQ_UNLIKELY(post->self >= post->fq->nr))
+	if (FLUSHQ_UNLIKELY(post->self >= post->fq->nr)) {
 		flushq_priv_flush_all(NULL, post->self);
-	else if (post->range->kind != FLUSHQ_GLOBAL && !flushq_cpuset_has(set, post->self))
 		return;
-	else if (!post->log || cpu->busy)
+	}
+	cpu = &post->fq->cpu[post->self];
+	if (post->range->kind != FLUSHQ_GLOBAL && !flushq_cpuset_has(set, post->self))
+		return;
+	if (!post->log || cpu->busy)
 		flushq_priv_apply(cpu, post->self, *post->range);
 	/* The log has it, for this CPU as well. */
 	else if (!flushq_priv_idle(cpu, post->self))
@@ -276,8 +279,8 @@ static inline unsigned int flushq_priv_ask(struct flushq_priv_post *post,
 }
 
 /*
- * The low call. The page table has been written; `set` are the CPUs whose TLBs may hold something
- * of its address space (ignored for kernel ranges, which go to every online CPU). Flushes this CPU
+ * The low call. The page table has been written; `set` are the CPUs, of the machine's, whose TLBs may
+ * hold something of its address space (ignored for kernel ranges, which go to every online CPU). Flushes this CPU
  * if it is one of them, records the debt with the others, and fills `interrupt`
  * (FLUSHQ_CPUSET_WORDS(nr) words) with those that use the address space now: the host makes each of
  * them call flushq_drain(), and waits until it has. Returns how many they are. Never waits.

@@ -81,7 +81,7 @@ static inline bool flushq_ticket_take(struct flushq *fq, unsigned int self,
 	return flushq_priv_ticket_take(&post, set, ticket);
 }
 
-/* Whether the pages may be reused. Looks at the CPUs that were not yet through at the last call. */
+/* Whether the pages may be reused. Looks at all the CPUs that were not yet through at the last call. */
 static inline bool flushq_ticket_done(const struct flushq *fq, struct flushq_ticket *ticket)
 {
 	unsigned long any = 0;
@@ -111,12 +111,15 @@ static inline void flushq_ticket_wait(struct flushq *fq, unsigned int self,
 {
 	struct flushq_priv_post post;
 
-	/* It may have been taken elsewhere. */
-	if (self < fq->nr &&
-	    ticket->cpus[self / FLUSHQ_CPUSET_BITS] & flushq_cpuset_bit(self % FLUSHQ_CPUSET_BITS))
-		flushq_drain(fq, self);
 	if (flushq_ticket_done(fq, ticket))
 		return;
+	/* It may have been taken elsewhere. */
+	if (self < fq->nr && ticket->cpus[self / FLUSHQ_CPUSET_BITS] &
+				     flushq_cpuset_bit(self % FLUSHQ_CPUSET_BITS)) {
+		flushq_drain(fq, self);
+		if (flushq_ticket_done(fq, ticket))
+			return;
+	}
 	post = flushq_priv_begin(fq, self, &ticket->range, NULL);
 	flushq_priv_interrupt(&post, ticket->cpus);
 	flushq_priv_wait_all(&post, ticket->cpus);

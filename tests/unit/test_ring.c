@@ -214,8 +214,14 @@ TEST(ring, late_tail_is_made_good)
 			n = flushq_ring_put(&ring, 5, 6) ? 1 : 0;
 			/* What was put before is found, and this as well where it counts. */
 			CHECK(take(&key, &value, SLOTS) >= k + n);
-			if (LOOKS_BACK)
+			if (LOOKS_BACK) {
+				/* It finds its way back, by steps of a put at least. (Where a wrap has four laps
+				 * only, what is late may look as if it were ahead.) */
+				for (n = 0; n < 2 * SLOTS + 2 && !flushq_ring_put(&ring, 7, 8); n++)
+					take(&key, &value, SLOTS);
+				CHECK(n < 2 * SLOTS + 2 || POSITIONS <= 4 * SLOTS);
 				continue;
+			}
 			CHECK(n == 1 || k == SLOTS || SLOTS == 1 || late[i] >= SLOTS);
 			for (n = 0; n < 2 && !flushq_ring_put(&ring, 7, 8); n++)
 				;
