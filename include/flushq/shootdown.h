@@ -35,8 +35,9 @@
  *	    R7  free, release
  *	R4  publish, release         the owner reads an item that is half old; its flush comes before
  *	    R5  look, acquire        the page table's change
- *	R3  proof that the slots     the same, where positions wrap (ring.h)
- *	    before were claimed
+ *	R3  slots passed by,         the same, where positions wrap (ring.h), or three producers hand
+ *	    acquire                  on what the first saw (C11; no machine shows it)
+ *	    R4
  *	R8  full fence, then read    "covered" by a flush that came before the page table's change
  *	    bits, or set them (R10)
  *	    R9  take bits, then flush (a full fence to the walks behind it, arch.h)
