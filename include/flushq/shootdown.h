@@ -36,7 +36,7 @@
  *	R4  publish, release         the owner reads an item that is half old; its flush comes before
  *	    R5  look, acquire        the page table's change
  *	R3  slots passed by,         the same, where positions wrap (ring.h), or three producers hand
- *	    acquire                  on what the first saw (C11; no machine shows it)
+ *	    acquire                  on what the first saw (no machine shows that)
  *	    R4
  *	R8  full fence, then read    "covered" by a flush that came before the page table's change
  *	    bits, or set them (R10)

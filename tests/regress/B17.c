@@ -23,8 +23,9 @@
  *
  * variant 3: an NMI in a call of the owner's leaves no note
  * patch owner.h
+ *	-flushq_priv_flush_all(cpu, self);
  *	-cpu->again = true;
- *	+
+ *	+flushq_priv_flush_all(cpu, self);
  *
  * variant 4: a silent bell is taken for a drain that is over
  * patch shootdown.h
