@@ -59,9 +59,8 @@
 #endif
 
 /* Address spaces whose translations a CPU may keep at once: 3 to 32; a power of two saves each switch a
- * division. One more, and the one that ran
- * longest ago is flushed and the CPU leaves its set; flushq_limit_resident() sets a lower limit at
- * run time. */
+ * division. One more, and the one that ran longest ago is flushed and the CPU leaves its set;
+ * flushq_limit_resident() sets a lower limit at run time. */
 #ifndef FLUSHQ_RESIDENT
 #define FLUSHQ_RESIDENT 16
 #endif

@@ -33,7 +33,7 @@
 #define FLUSHQ_BELL_SILENT 0u
 #define FLUSHQ_BELL_INTERRUPT 1u /* an interrupt is on its way */
 #define FLUSHQ_BELL_TICKET 2u /* at the next tick will do (ticket.h) */
-#define FLUSHQ_BELL_ANY 3u
+#define FLUSHQ_BELL_ANY (FLUSHQ_BELL_INTERRUPT | FLUSHQ_BELL_TICKET)
 
 /* What a drain has read from the ring and the logs and not yet flushed. */
 struct flushq_priv_debt {
@@ -91,8 +91,8 @@ static inline void flushq_init(struct flushq *fq, struct flushq_cpu *cpu, unsign
 
 /*
  * Most address spaces whose translations a CPU keeps: 1 to FLUSHQ_RESIDENT (what is larger is that;
- * what a switch leaves and what it enters stay in any case: two). Fewer: smaller sets and so fewer debts, more TLB
- * misses. Before the CPUs start.
+ * what a switch leaves and what it enters stay in any case: two). Fewer: smaller sets and so fewer
+ * debts, more TLB misses. Before the CPUs start.
  */
 static inline void flushq_limit_resident(struct flushq *fq, unsigned int most)
 {

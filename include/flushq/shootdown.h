@@ -281,8 +281,8 @@ static inline unsigned int flushq_priv_ask(struct flushq_priv_post *post,
 
 /*
  * The low call. The page table has been written; `set` are the CPUs, of the machine's, whose TLBs may
- * hold something of its address space (ignored for kernel ranges, which go to every online CPU). Flushes this CPU
- * if it is one of them, records the debt with the others, and fills `interrupt`
+ * hold something of its address space (ignored for kernel ranges, which go to every online CPU).
+ * Flushes this CPU if it is one of them, records the debt with the others, and fills `interrupt`
  * (FLUSHQ_CPUSET_WORDS(nr) words) with those that use the address space now: the host makes each of
  * them call flushq_drain(), and waits until it has. Returns how many they are. Never waits.
  */

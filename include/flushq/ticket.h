@@ -114,8 +114,7 @@ static inline void flushq_ticket_wait(struct flushq *fq, unsigned int self,
 	if (flushq_ticket_done(fq, ticket))
 		return;
 	/* It may have been taken elsewhere. */
-	if (self < fq->nr && ticket->cpus[self / FLUSHQ_CPUSET_BITS] &
-				     flushq_cpuset_bit(self % FLUSHQ_CPUSET_BITS)) {
+	if (self < fq->nr && ticket->cpus[self / FLUSHQ_CPUSET_BITS] & flushq_cpuset_bit(self)) {
 		flushq_drain(fq, self);
 		if (flushq_ticket_done(fq, ticket))
 			return;

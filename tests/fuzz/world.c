@@ -593,12 +593,13 @@ static void change_kernel(struct cpu *c, const struct world_args *args)
 {
 	struct change *ch = change_new();
 	unsigned int page = args->page;
-	/* Who asks may run an address space, and ask through it. */
 	struct space *s = &spaces[args->space];
-	bool through = ch && get(s);
+	bool through;
 
 	if (!ch)
 		return;
+	/* Who asks may run an address space, and ask through it. */
+	through = get(s);
 	change_begin(ch, NULL);
 	take_out(ch, &kernel[page]);
 	kernel[page] = new_frame(0);

@@ -183,19 +183,24 @@ TEST(mm, log_that_is_blocked)
 	CHECK(fake_flushed(1, &range));
 }
 
+/* CPU 1 ran it and parked, and its log has `entries` since. */
+static void away_for(unsigned int entries)
+{
+	start(8, true);
+	run(1, 0);
+	park(1);
+	while (entries--)
+		shoot(0, 0);
+}
+
 /* Away for more than a lap: all of it. */
 TEST(mm, log_that_moved_on)
 {
 	struct flushq_range whole;
-	unsigned int i;
 
 	if (FAKE_NR < 2)
 		return;
-	start(8, true);
-	run(1, 0);
-	park(1);
-	for (i = 0; i < FLUSHQ_LOG_SLOTS + 1; i++)
-		shoot(0, 0);
+	away_for(FLUSHQ_LOG_SLOTS + 1);
 	fake_forget();
 	whole = flushq_range_whole(run(1, 0), FLUSHQ_TABLES);
 	CHECK(fake_flushed(1, &whole));
@@ -207,15 +212,10 @@ TEST(mm, log_that_moved_on)
 TEST(mm, log_behind_a_flush_of_everything)
 {
 	struct flushq_range range;
-	unsigned int i;
 
 	if (FAKE_NR < 2)
 		return;
-	start(8, true);
-	run(1, 0);
-	park(1);
-	for (i = 0; i < FLUSHQ_LOG_SLOTS; i++)
-		shoot(0, 0);
+	away_for(FLUSHQ_LOG_SLOTS);
 	flushq_ring_stick(&fake.cpu[1].queue.ring, FLUSHQ_MARK_ALL);
 	fake_forget();
 	run(1, 0);
@@ -249,21 +249,50 @@ static unsigned long work(unsigned int nr, unsigned int visited)
 	return n;
 }
 
-static unsigned long nmi_step;
+static flushq_asid number(unsigned int i)
+{
+	return flushq_asid_number(&asids, mm[i].id);
+}
+
+static unsigned long meanwhile_step;
+static void (*meanwhile)(void);
 static bool log_freed;
 
-/* An NMI that drains; where the log may be freed behind it, it is. */
-static void drain_at(enum step_kind kind, const volatile void *where)
+/* Something comes in between; where the log may be freed behind it, it is. */
+static void meanwhile_at(enum step_kind kind, const volatile void *where)
 {
 	(void)kind;
 	(void)where;
-	if (nmi_step-- != 0)
+	if (meanwhile_step-- != 0)
 		return;
 	steps.hook = NULL;
-	flushq_drain(&fake.fq, 1);
+	meanwhile();
 	log_freed = !flushq_mm_loaded(&fake.fq, &mm[0]);
 	if (log_freed)
 		memset((void *)&logs[0], 0xff, sizeof(logs[0]));
+	fake.self = 1;
+}
+
+/* CPU 1 parks; `what` comes before its operation `at`. Returns whether the log was freed: then it is not
+ * written any more. */
+static bool park_with(void (*what)(void), unsigned long at)
+{
+	meanwhile = what;
+	meanwhile_step = at;
+	log_freed = false;
+	fake.self = 1;
+	fake.irqs_off[1]++;
+	steps.hook = meanwhile_at;
+	flushq_park(&fake.fq, 1);
+	steps.hook = NULL;
+	fake.irqs_off[1]--;
+	CHECK(!log_freed || logs[0].loaded[0] == ~0ul);
+	return log_freed;
+}
+
+static void nmi_drains(void)
+{
+	flushq_drain(&fake.fq, 1);
 }
 
 /* Whoever finds no CPU that has it frees the log: the CPU that parks writes it no more, wherever an NMI
@@ -279,44 +308,25 @@ TEST(mm, nmi_while_parking)
 		start(8, true);
 		range = flushq_range_whole(run(1, 0), FLUSHQ_LEAF);
 		flushq_queue_put(&fake.cpu[1].queue, &range);
-		log_freed = false;
-		nmi_step = at;
-		fake.irqs_off[1]++;
-		steps.hook = drain_at;
-		flushq_park(&fake.fq, 1);
-		steps.hook = NULL;
-		fake.irqs_off[1]--;
-		freed += log_freed;
-		CHECK(!log_freed || logs[0].loaded[0] == ~0ul);
+		freed += park_with(nmi_drains, at);
 		CHECK(log_freed || !flushq_cpuset_has(logs[0].loaded, 1));
 	}
 	CHECK(freed > 0);
 }
 
-/* Another CPU ends the generation and runs it under another number; where its log may be freed then,
- * it is. */
-static void renumber_at(enum step_kind kind, const volatile void *where)
+/* Another CPU ends the generation and runs it under another number. */
+static void rollover_meanwhile(void)
 {
-	flushq_asid before = flushq_asid_number(&asids, mm[0].id);
+	flushq_asid before = number(0);
 	unsigned int i;
 
-	(void)kind;
-	(void)where;
-	if (nmi_step-- != 0)
-		return;
-	steps.hook = NULL;
 	for (i = 0; i < 16; i++) {
 		flushq_mm_init(&mm[1], NULL);
 		run(0, 1);
 	}
 	run(0, 0);
 	park(0);
-	CHECK(flushq_asid_number(&asids, mm[0].id) == before ||
-	      !flushq_mm_loaded(&fake.fq, &mm[0]));
-	log_freed = !flushq_mm_loaded(&fake.fq, &mm[0]);
-	if (log_freed)
-		memset((void *)&logs[0], 0xff, sizeof(logs[0]));
-	fake.self = 1;
+	CHECK(number(0) == before || !flushq_mm_loaded(&fake.fq, &mm[0]));
 }
 
 /* The log is freed as soon as no CPU has its address space by the number that it has then. */
@@ -329,26 +339,12 @@ TEST(mm, renumbered_while_parking)
 	for (at = 0; at < 20; at++) {
 		start_with(2, 3, true);
 		run(1, 0);
-		log_freed = false;
-		nmi_step = at;
-		fake.self = 1;
-		fake.irqs_off[1]++;
-		steps.hook = renumber_at;
-		flushq_park(&fake.fq, 1);
-		steps.hook = NULL;
-		fake.irqs_off[1]--;
-		freed += log_freed;
-		CHECK(!log_freed || logs[0].loaded[0] == ~0ul);
+		freed += park_with(rollover_meanwhile, at);
 	}
 	CHECK(freed > 0);
 }
 
 #if FLUSHQ_POSITION_BITS == 8
-static flushq_asid number(unsigned int i)
-{
-	return flushq_asid_number(&asids, mm[i].id);
-}
-
 /* CPU 2 runs new ones until the generation has ended and one of them has `last`. */
 static void end_generation(flushq_asid last)
 {

@@ -242,7 +242,8 @@ TEST(ring, claimed_a_lap_on)
 		return;
 	for (i = 1; i < SLOTS; i++) {
 		start(1000 * SLOTS);
-		/* Slot 0 is claimed a lap on; of that lap those before are not seen claimed from i on. */
+		/* The last slot is claimed a lap on; of that lap those before it are not seen claimed from
+		 * i on. */
 		for (n = 0; n < SLOTS; n++)
 			flushq_priv_ring_at(&ring, n)->state = flushq_priv_ring_empty(head + n);
 		flushq_priv_ring_at(&ring, SLOTS - 1)->state =
