@@ -305,8 +305,9 @@ static inline enum flushq_log_result flushq_log_next(struct flushq_log *log, uns
 
 /*
  * The position from which `cpu` must go on after a flush of the whole ASID that follows this call.
- * For a CPU that joins the address space or was lapped, behind the full fence that follows its
- * context; in FLUSHQ_LOG_SLOTS steps. Writes only where the CPU is new or a turn was made.
+ * For a CPU that joins the address space, was lapped or flushes everything; where it starts to use the
+ * address space, behind the full fence that follows its context. In FLUSHQ_LOG_SLOTS steps. Writes
+ * only where the CPU is new or a turn was made.
  */
 static inline flushq_pos flushq_log_sync(struct flushq_log *log, unsigned int cpu)
 {

@@ -73,8 +73,8 @@ struct flushq {
 };
 
 /*
- * A machine of `nr` CPUs, 1 to FLUSHQ_NR_CPUS, with a zeroed element of `cpu` for each. Before any
- * CPU calls anything else; starting a CPU must order this before what that CPU does.
+ * A machine of `nr` CPUs, 1 to FLUSHQ_NR_CPUS, with an element of `cpu` for each, zeroed and aligned
+ * as its type is. Before anything else; starting a CPU must order this before what that CPU does.
  */
 static inline void flushq_init(struct flushq *fq, struct flushq_cpu *cpu, unsigned int nr)
 {
@@ -92,7 +92,7 @@ static inline void flushq_init(struct flushq *fq, struct flushq_cpu *cpu, unsign
 /*
  * Most address spaces whose translations a CPU keeps: 1 to FLUSHQ_RESIDENT (what is larger is that;
  * what a switch leaves and what it enters stay in any case: two). Fewer: smaller sets and so fewer
- * debts, more TLB misses. Before the CPUs start.
+ * debts, more TLB misses. After flushq_init(), before the CPUs start.
  */
 static inline void flushq_limit_resident(struct flushq *fq, unsigned int most)
 {
@@ -253,6 +253,28 @@ static inline void flushq_priv_owe(struct flushq_cpu *cpu, unsigned int self,
 		flushq_priv_flush_asid(cpu, self, range->asid);
 }
 
+/*
+ * This CPU was overtaken in `log`, or is in it no more. There it is one reader, so it is to join for each of
+ * the log's entries that may be in the register (two where the address space was renumbered).
+ */
+static inline void flushq_priv_overtaken(struct flushq_cpu *cpu, unsigned int self,
+					 struct flushq_log *log)
+{
+	struct flushq_resident *res = &cpu->resident;
+	flushq_pos seen = flushq_log_sync(log, self);
+	uint32_t left;
+
+	flushq_priv_event(&cpu->counts, self, FLUSHQ_LOG_OVERTAKEN, 1);
+	for (left = res->loaded & res->logged; left; left &= left - 1) {
+		struct flushq_resident_entry *entry = &res->entry[flushq_ctz32(left)];
+
+		if (entry->log != log)
+			continue;
+		entry->seen = seen;
+		flushq_priv_flush_asid(cpu, self, entry->asid);
+	}
+}
+
 /* The logs of what may be in the register: what this CPU has not seen, or the whole ASID where it was
  * overtaken. */
 static inline void flushq_priv_replay(struct flushq_cpu *cpu, unsigned int self)
@@ -284,11 +306,8 @@ static inline void flushq_priv_replay(struct flushq_cpu *cpu, unsigned int self)
 			flushq_priv_event(&cpu->counts, self, FLUSHQ_LOG_REPLAYS, 1);
 		}
 		res->entry[i].seen = reader.seen;
-		if (result == FLUSHQ_LOG_LAPPED) {
-			res->entry[i].seen = flushq_log_sync(res->entry[i].log, self);
-			flushq_priv_event(&cpu->counts, self, FLUSHQ_LOG_OVERTAKEN, 1);
-			flushq_priv_flush_asid(cpu, self, res->entry[i].asid);
-		}
+		if (result == FLUSHQ_LOG_LAPPED)
+			flushq_priv_overtaken(cpu, self, res->entry[i].log);
 	}
 }
 
@@ -371,7 +390,8 @@ static inline void flushq_priv_drain(struct flushq_cpu *cpu, unsigned int self)
 	flushq_store_relaxed(&cpu->drains, drains + 2);
 }
 
-/* From here on the private state is this caller's: an NMI that comes leaves its drain to it. */
+/* From here on the private state is this caller's: an NMI that comes flushes everything, and leaves its
+ * drain to it. */
 static inline void flushq_priv_own(struct flushq_cpu *cpu)
 {
 	cpu->busy = true;

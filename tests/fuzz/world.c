@@ -224,7 +224,10 @@ static void nmi(struct cpu *c)
 	unsigned long mask[FLUSHQ_CPUSET_WORDS(NR_CPUS)];
 	struct flushq_range range = flushq_range_make(1, 0, PAGE, PAGE, FLUSHQ_LEAF);
 
-	flushq_drain(&world_fq, c->id);
+	if (c->steps % 2)
+		flushq_tick(&world_fq, c->id);
+	else
+		flushq_drain(&world_fq, c->id);
 	/* Nobody needs it, so nobody has to be interrupted. */
 	(void)flushq_post(&world_fq, c->id, spaces[1].mm.cpus, &range, mask);
 }
@@ -700,6 +703,30 @@ static void leave(struct cpu *c)
 	c->mode = PARKED;
 }
 
+/* Switches that are given up: the register is never written. Between them interrupts may come. */
+static void give_up(struct cpu *c, const struct world_args *args)
+{
+	unsigned int i, n = args->pages % 2 ? args->page : 0;
+
+	for (i = 0; i < n; i++) {
+		struct space *s = &spaces[(args->space + 1 + i * (1 + args->how % 2)) % NR_SPACES];
+
+		if (!get(s))
+			continue;
+		if (config.numbers)
+			(void)flushq_mm_switch_to(&world_fq, c->id, &s->mm);
+		else
+			flushq_switch_to(&world_fq, c->id, s->asid, s->mm.cpus);
+		put(s);
+		if (args->pages & 2) {
+			c->irqs_off--;
+			step();
+			step();
+			c->irqs_off++;
+		}
+	}
+}
+
 static void switch_to(struct cpu *c, const struct world_args *args)
 {
 	unsigned int space = args->space;
@@ -713,6 +740,7 @@ static void switch_to(struct cpu *c, const struct world_args *args)
 	before = config.numbers ? flushq_asid_number(&world_asids, s->mm.id) : 0;
 	c->irqs_off++;
 	c->user = false;
+	give_up(c, args);
 	if (config.numbers)
 		asid = flushq_mm_switch_to(&world_fq, c->id, &s->mm);
 	else
@@ -735,6 +763,7 @@ static void park(struct cpu *c)
 {
 	c->irqs_off++;
 	c->user = false;
+	give_up(c, &c->args);
 	load(c, 0, 0);
 	flushq_park(&world_fq, c->id);
 	leave(c);

@@ -369,6 +369,45 @@ static void roll_at(enum step_kind kind, const volatile void *where)
 }
 
 /*
+ * Between flushq_mm_switch_to() and flushq_switched() it may have one twice, under its old number and its new one,
+ * and its log overtakes it: that is found once, and holds for both.
+ */
+TEST(mm, overtaken_under_two_numbers)
+{
+	unsigned long cpus[FAKE_WORDS];
+	unsigned int appends, i;
+
+	if (FAKE_NR < 3)
+		return;
+	for (appends = 1; appends < 300; appends++) {
+		struct flushq_range range;
+
+		start_with(3, 3, true);
+		run(2, 1);
+		run(0, 0);
+		park(0);
+		run(2, 4);
+		fake.self = 1;
+		fake.irqs_off[1]++;
+		steps.hook = roll_at;
+		flushq_mm_switch_to(&fake.fq, 1, &mm[0]);
+		CHECK(!steps.hook && number(0) == 3);
+		for (i = 0; i < appends; i++) {
+			fake.self = 0;
+			range = page_of(0);
+			CHECK(flushq_mm_post(&fake.fq, 0, &mm[0], &range, cpus) == 1);
+		}
+		fake_forget();
+		fake.self = 1;
+		flushq_drain(&fake.fq, 1);
+		CHECK(fake_flushed(1, &range));
+		flushq_switched(&fake.fq, 1);
+		fake.irqs_off[1]--;
+		CHECK(fake.nr_rules_broken == 0);
+	}
+}
+
+/*
  * A CPU has an address space in its table twice, its number having gone and come back, and its log moved
  * on by any number of entries: what it had seen under the first number is worth nothing then.
  */
