@@ -58,11 +58,15 @@ static void cpu_main(unsigned int cpu)
 	cpu == 0 ? cpu0() : cpu1();
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	struct softtlb_config config = { .fq = &fq, .cpus = 2 };
 	unsigned long sent, deferred, paid;
 
+	if (argc > 1) {
+		fprintf(stderr, "%s: takes no arguments\n", argv[0]);
+		return 2;
+	}
 	pthread_barrier_init(&step, NULL, 2);
 	flushq_init(&fq, cpus, 2);
 	softtlb_run(&config, cpu_main);

@@ -141,11 +141,15 @@ static void cpu_main(unsigned int cpu)
 	rcu_unregister_thread();
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	struct softtlb_config config = { .fq = &fq, .cpus = 2 };
 	unsigned long sent;
 
+	if (argc > 1) {
+		fprintf(stderr, "%s: takes no arguments\n", argv[0]);
+		return 2;
+	}
 	pthread_barrier_init(&step, NULL, 2);
 	flushq_init(&fq, cpus, 2);
 	flushq_use_asids(&fq, &asids, 16);

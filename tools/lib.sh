@@ -36,6 +36,16 @@ need() {
 		>"$O/apt.log" 2>&1 || die "could not install ${missing[*]}; see $O/apt.log"
 }
 
+# one_of WORD CHOICE...: whether it is one of them.
+one_of() {
+	local word=$1 choice
+	shift
+	for choice in "$@"; do
+		[ "$word" != "$choice" ] || return 0
+	done
+	return 1
+}
+
 # number NAME VALUE LOW HIGH: dies unless VALUE is a decimal number in that range.
 number() {
 	[[ $2 =~ ^[0-9]{1,18}$ ]] && [ "$2" -ge "$3" ] && [ "$2" -le "$4" ] ||

@@ -11,8 +11,8 @@
  *
  * ASID 0 is nobody's own. It is for all address spaces that have no other: none is free, there are
  * 0 bits of them, or the generations are used up (32-bit machines; they never wrap). A CPU that
- * uses it must flush it each time that it writes the register, after the write: before it, the
- * hardware could still walk the tables of the last one that had it.
+ * uses it must flush it each time that it writes the register, after the write (mm.h does): before
+ * it, the hardware could still walk the tables of the last one that had it.
  *
  *				called                           waits
  *	flushq_asid_init	once, before all others          no

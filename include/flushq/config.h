@@ -8,14 +8,14 @@
 
 #include "compiler.h"
 
-/* Most CPUs a machine may have: 1 and up. Sizes every CPU mask, three of which a shootdown keeps on
- * the stack, and tickets: 4 bytes for each CPU. */
+/* Most CPUs a machine may have: 1 to 65536. Sizes every CPU mask, three of which a shootdown keeps on
+ * the stack, tickets (4 bytes for each CPU) and struct flushq_asids (some 100). */
 #ifndef FLUSHQ_NR_CPUS
 #define FLUSHQ_NR_CPUS 64
 #endif
 
-/* Requests a CPU's queue holds before it overflows: a power of two, 1 to 32768. 16 bytes each on a
- * 64-bit machine. */
+/* Requests a CPU's queue holds before it overflows: a power of two, 1 to 32768, and a quarter of the
+ * positions at most. 16 bytes each on a 64-bit machine. */
 #ifndef FLUSHQ_QUEUE_SLOTS
 #define FLUSHQ_QUEUE_SLOTS 64
 #endif
@@ -53,7 +53,7 @@
 #define FLUSHQ_ASID_BITS 16
 #endif
 
-/* Bytes in a cache line: a power of two. Two CPUs never write the same line by accident. */
+/* Bytes in a cache line: a power of two, 16 and up. Two CPUs never write the same line by accident. */
 #ifndef FLUSHQ_CACHE_LINE
 #define FLUSHQ_CACHE_LINE 64
 #endif
@@ -72,7 +72,7 @@
 #endif
 
 /* Turns of flushq_arch_relax() after which one that waits for a CPU interrupts it itself, in case the
- * one that was about to is stopped: a power of two. Longer than interrupts are ever off. */
+ * one that was about to is stopped: a power of two, 2^31 at most. Longer than interrupts are ever off. */
 #ifndef FLUSHQ_PATIENCE
 #define FLUSHQ_PATIENCE 65536
 #endif
@@ -94,8 +94,9 @@
 #endif
 
 /*
- * Called where the caller broke a rule. What follows a caller's index that is no CPU of the machine, a
- * CPU that was never onlined or an ASID out of range flushes too much, never too little.
+ * Called where the caller broke a rule. What follows an initiator's index that is no CPU of the machine,
+ * a switch on a CPU that was never onlined or an ASID out of range flushes too much, never too little. (An
+ * owner that is no CPU of the machine is in no set: it is not asked for anything.)
  */
 #ifndef FLUSHQ_ASSERT
 #define FLUSHQ_ASSERT(cond) ((void)0)
@@ -107,9 +108,12 @@
 #define FLUSHQ_TRACE(event, cpu, n) ((void)0)
 #endif
 
+/* And on RISC-V FLUSHQ_RISCV_NO_ADDRESS_FLUSH, see arch/riscv.h. */
+
 #define FLUSHQ_PRIV_POWER_OF_2(n) ((n) > 0 && ((n) & ((n)-1)) == 0)
 
-FLUSHQ_STATIC_ASSERT((FLUSHQ_NR_CPUS) >= 1, "FLUSHQ_NR_CPUS must be at least 1");
+FLUSHQ_STATIC_ASSERT((FLUSHQ_NR_CPUS) >= 1 && (FLUSHQ_NR_CPUS) <= 65536,
+		     "FLUSHQ_NR_CPUS must be 1 to 65536");
 FLUSHQ_STATIC_ASSERT(FLUSHQ_PRIV_POWER_OF_2(FLUSHQ_QUEUE_SLOTS) && (FLUSHQ_QUEUE_SLOTS) <= 32768,
 		     "FLUSHQ_QUEUE_SLOTS must be a power of two from 1 to 32768");
 FLUSHQ_STATIC_ASSERT(FLUSHQ_PRIV_POWER_OF_2(FLUSHQ_LOG_SLOTS) && (FLUSHQ_LOG_SLOTS) <= 32768,
@@ -129,8 +133,8 @@ FLUSHQ_STATIC_ASSERT((FLUSHQ_POSITION_BITS) == 8 || (FLUSHQ_POSITION_BITS) == 16
 			     (FLUSHQ_POSITION_BITS) == 32 ||
 			     ((FLUSHQ_POSITION_BITS) == 64 && sizeof(long) == 8),
 		     "FLUSHQ_POSITION_BITS must be 8, 16, 32, or 64 where a long has 64");
-FLUSHQ_STATIC_ASSERT(FLUSHQ_PRIV_POWER_OF_2(FLUSHQ_PATIENCE),
-		     "FLUSHQ_PATIENCE must be a power of two");
+FLUSHQ_STATIC_ASSERT(FLUSHQ_PRIV_POWER_OF_2(FLUSHQ_PATIENCE) && (FLUSHQ_PATIENCE) <= 1ull << 31,
+		     "FLUSHQ_PATIENCE must be a power of two from 1 to 2147483648");
 FLUSHQ_STATIC_ASSERT((FLUSHQ_COUNTERS) == 0 || (FLUSHQ_COUNTERS) == 1,
 		     "FLUSHQ_COUNTERS must be 0 or 1");
 /* Four laps: a slot must tell an older lap from a newer one. */

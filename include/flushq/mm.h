@@ -7,7 +7,8 @@
  * so a dead one needs no shootdown of its own, and debts that are left of it harm nobody.
  *
  *				called                           waits
- *	flushq_use_asids	once, before the CPUs start      no
+ *	flushq_use_asids	once, after flushq_init(),       no
+ *				before the CPUs start
  *	flushq_mm_init		before anybody else uses it      no
  *	flushq_mm_switch_to	on the CPU itself, irqs off      for the allocator's lock, where its ASID
  *				                                 is of an old generation
@@ -56,7 +57,7 @@ static inline void flushq_use_asids(struct flushq *fq, struct flushq_asids *asid
 }
 
 /*
- * A new address space. With a `log`, zeroed, its shootdowns cost the same however many CPUs hold
+ * A new address space. With a `log`, zeroed and aligned as its type is, its shootdowns cost the same however many CPUs hold
  * some of it, and its switches two atomic operations more. See docs/design.md for which to take.
  */
 static inline void flushq_mm_init(struct flushq_mm *mm, struct flushq_log *log)
@@ -91,7 +92,7 @@ static FLUSHQ_NOINLINE flushq_asid flushq_priv_mm_switch_on(struct flushq *fq, u
 
 /*
  * flushq_switch_to() for `mm`: returns the ASID to write to the register with its page table. That
- * is 0 for all that have none of their own (see asid.h).
+ * is 0 for all that have none of their own (asid.h); its flushes are flushq's as well.
  */
 static inline flushq_asid flushq_mm_switch_to(struct flushq *fq, unsigned int self,
 					      struct flushq_mm *mm)

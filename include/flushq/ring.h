@@ -35,7 +35,7 @@
  *	flushq_ring_begin, _take, _idle,	the owner; not from an interrupt or NMI that hit it in
  *	_unstick, _claimed_behind		one of these
  *
- * The table of labels (R1...) is in shootdown.h.
+ * The table of labels (R1...) is in shootdown.h (but R6, which has no partner of its own).
  */
 #ifndef FLUSHQ_RING_H
 #define FLUSHQ_RING_H

@@ -284,7 +284,8 @@ static inline unsigned int flushq_priv_ask(struct flushq_priv_post *post,
  * hold something of its address space (ignored for kernel ranges, which go to every online CPU).
  * Flushes this CPU if it is one of them, records the debt with the others, and fills `interrupt`
  * (FLUSHQ_CPUSET_WORDS(nr) words) with those that use the address space now: the host makes each of
- * them call flushq_drain(), and waits until it has. Returns how many they are. Never waits.
+ * them call flushq_drain(), or flush the range (an SBI remote fence; what was recorded is then flushed
+ * twice), and waits until it has. Returns how many they are. Never waits.
  */
 static inline unsigned int flushq_post(struct flushq *fq, unsigned int self,
 				       const flushq_atomic_ulong *set,
