@@ -73,16 +73,23 @@ void power_off(unsigned int code)
 
 void panic(const char *fmt, ...)
 {
-	static unsigned int once;
+	static const struct hart *speaker;
+	const struct hart *h = this_hart(), *other = NULL;
 	va_list ap;
 
 	/* The first hart to panic speaks. */
-	while (__atomic_exchange_n(&once, 1, __ATOMIC_ACQUIRE))
-		;
-	kprintf("panic: hart %u: ", this_hart()->id);
+	while (!__atomic_compare_exchange_n(&speaker, &other, h, false, __ATOMIC_ACQUIRE,
+					    __ATOMIC_ACQUIRE)) {
+		/* It panicked while it spoke. */
+		if (other == h)
+			power_off(3);
+		other = NULL;
+	}
+	kprintf("panic: ");
+	kprintf("hart %u: ", h->id);
 	va_start(ap, fmt);
 	vkprintf(fmt, ap);
 	va_end(ap);
 	kprintf("\n");
-	power_off(2);
+	power_off(3);
 }

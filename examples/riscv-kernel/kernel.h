@@ -161,6 +161,12 @@ void kprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void power_off(unsigned int code) __attribute__((noreturn));
 void panic(const char *fmt, ...) __attribute__((noreturn, format(printf, 1, 2)));
 
+/* boot.S: where the firmware sends a hart that is started; a test may have it send them to _start. */
+#ifndef HART_ENTRY
+#define HART_ENTRY secondary_start
+#endif
+extern char HART_ENTRY[];
+
 /* main.c */
 struct hart *hart_of(unsigned long id);
 void finish(void) __attribute__((noreturn));

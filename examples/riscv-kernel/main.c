@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 #include "policy.h"
 #include "sbi.h"
+#include "stack.h"
 
-#define STACK_SIZE 8192
+#define STACK_SIZE (1 << STACK_SHIFT)
 
 struct hart harts[NR_CPUS];
 unsigned int nr_harts;
 unsigned long online_mask;
 const struct policy *policy;
 
-static char stacks[NR_CPUS][STACK_SIZE] __attribute__((aligned(16)));
+char stacks[NR_CPUS][STACK_SIZE] __attribute__((aligned(16)));
 static bool go;
 static unsigned long instructions_at_start;
 
 void boot_main(unsigned long id, const void *fdt);
 void secondary_main(void);
-void secondary_start(void);
 
 struct hart *hart_of(unsigned long id)
 {
@@ -111,8 +111,7 @@ static void start_harts(unsigned int self)
 	for (i = 0; i < nr_harts; i++) {
 		if (i == self || !((present >> i) & 1))
 			continue;
-		if (sbi_hart_start(i, (unsigned long)secondary_start, (unsigned long)hart_of(i))
-			    .error)
+		if (sbi_hart_start(i, (unsigned long)HART_ENTRY, 0).error)
 			panic("hart %u does not start", i);
 	}
 	wait_begin(&harts[self]);

@@ -72,7 +72,7 @@ static void refuse(const char *what)
 	kprintf("allowed: policy=eager|rfc|flushq|flushq-log|flushq-ticket ipi=own|sbi seed=NUMBER work=1..1000 asid_bits=0..16 resident=1..16 "
 		"harts=1..64 (informational); with audited=yes also "
 		"policy=broken-drop|broken-kernel|broken-recheck\n");
-	power_off(3);
+	power_off(2);
 }
 
 static unsigned long number(const char *what, const char *s, unsigned long least,

@@ -141,7 +141,6 @@ void task_yield(struct task *t)
 /* Harts that have been stopped for long enough. Those that never stop call it: the lowest. */
 void start_stopped_harts(struct hart *h)
 {
-	extern char secondary_start[];
 	unsigned int i;
 
 	if (h->id != (unsigned int)__builtin_ctzl(load_relaxed(&online_mask)))
@@ -152,8 +151,7 @@ void start_stopped_harts(struct hart *h)
 		if (!back || now() < back || sbi_hart_status(i).value != SBI_HSM_STOPPED)
 			continue;
 		harts[i].back = 0;
-		if (sbi_hart_start(i, (unsigned long)secondary_start, (unsigned long)&harts[i])
-			    .error)
+		if (sbi_hart_start(i, (unsigned long)HART_ENTRY, 0).error)
 			panic("hart %u does not come back", i);
 	}
 }
