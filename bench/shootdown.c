@@ -130,7 +130,7 @@ static const struct argp_option options[] = {
 	{ "scenario", 'S', "NAME", 0, "fanout, switch or e2e (all)", 0 },
 	{ "seed", 's', "N", 0, "of all random choices (a new one, printed)", 0 },
 	{ "cpus", 'c', "N", 0, "threads of e2e, 2 to 16 (as processors, 8 at most)", 0 },
-	{ "seeds", SEEDS, "N", 0, "of e2e's counts, 1 to 1000 (31; 5 with --quick)", 0 },
+	{ "seeds", SEEDS, "N", 0, "of e2e's counts, 1 to 1000 (31)", 0 },
 	{ "sim", SIM, "FILE", 0, "flushq-sim, for e2e's counts (build/bench/flushq-sim)", 0 },
 	{ "raw", RAW, NULL, 0, "ratio lines instead of tables", 0 },
 	{ "csv", CSV, "FOLDER", 0, "write *.csv there", 0 },
@@ -153,7 +153,7 @@ int main(int argc, char **argv)
 	if (opt.seed == NO_SEED)
 		opt.seed = option_random_seed();
 	if (!opt.seeds)
-		opt.seeds = opt.quick ? 5 : 31;
+		opt.seeds = 31;
 	if (!opt.cpus)
 		opt.cpus = bench_cpus() < 2 ? 2 : bench_cpus() > 8 ? 8 : bench_cpus();
 	if (!opt.raw)

@@ -753,6 +753,8 @@ static inline void flushq_switch_to(struct flushq *fq, unsigned int self, flushq
  * Of the entries `gone`, which were in the register until now, one had the ASID of another, or of
  * `context`: what the hardware cached of it since flushq_switch_to() must go as well. Something that was
  * in the register and not in the table may have had any. (`stray`: what is there now is not, either.)
+ * Sets may be left here before logs are (flushq_priv_unload()): the context says switching, or none of
+ * the table's entries was in the register.
  */
 static FLUSHQ_COLD void flushq_priv_replaced(struct flushq_cpu *cpu, unsigned int self,
 					     uint32_t context, uint32_t gone, bool stray)
