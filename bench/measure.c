@@ -81,6 +81,11 @@ void bench_pin(unsigned int cpu)
 	}
 }
 
+void bench_unpin(void)
+{
+	pthread_setaffinity_np(pthread_self(), sizeof(allowed), &allowed);
+}
+
 static int by_value(const void *a, const void *b)
 {
 	double x = *(const double *)a, y = *(const double *)b;

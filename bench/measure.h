@@ -42,10 +42,11 @@ static inline uint64_t bench_ticks(void)
 /* Calibrated when first called, in some 20 ms; not by two threads at once. */
 double bench_ns_per_tick(void);
 
-/* CPUs that this process may run on; bench_pin() binds the calling thread to the nth of them. Both
- * go by the set that the process started with. */
+/* CPUs that this process may run on; bench_pin() binds the calling thread to the nth of them,
+ * bench_unpin() to none. All go by the set that the process started with. */
 unsigned int bench_cpus(void);
 void bench_pin(unsigned int cpu);
+void bench_unpin(void);
 
 struct bench_spread {
 	double min, q1, median, q3, max;
