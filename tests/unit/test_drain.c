@@ -538,4 +538,33 @@ TEST(drain, nmi_anywhere)
 			}
 }
 
+/* A producer puts one more whenever the owner is about to look at a slot. */
+static void one_more(enum step_kind kind, const volatile void *where)
+{
+	struct flushq_ring *ring = &fake.cpu[1].queue.ring;
+	struct flushq_range r = fake_page(5, 3);
+
+	if (kind != STEP_LOAD || (const volatile char *)where < (const volatile char *)ring->slot ||
+	    (const volatile char *)where >= (const volatile char *)&ring->slot[SLOTS] ||
+	    deep == 4 * SLOTS)
+		return;
+	deep++;
+	steps.hook = NULL;
+	flushq_queue_put(&fake.cpu[1].queue, &r);
+	steps.hook = one_more;
+}
+
+/* Who produces as fast as it is drained does not keep a drain from its end. */
+TEST(drain, takes_no_more_than_a_queue_holds)
+{
+	flushq_ring_pos before;
+
+	scene();
+	before = fake.cpu[1].head;
+	deep = 0;
+	steps.hook = one_more;
+	fake_drain(1);
+	steps.hook = NULL;
+	CHECK((flushq_ring_pos)(fake.cpu[1].head - before) == SLOTS);
+}
 #endif
