@@ -16,7 +16,9 @@
 
 #define NO_SEED (~0ul)
 
-struct shootdown_options opt = { .rounds = 15, .seed = NO_SEED, .sim = "build/bench/flushq-sim" };
+struct shootdown_options opt = {
+	.rounds = 15, .seed = NO_SEED, .seeds = 31, .sim = "build/bench/flushq-sim"
+};
 
 static const struct {
 	const char *name;
@@ -152,8 +154,6 @@ int main(int argc, char **argv)
 	argp_parse(&argp, argc, argv, 0, NULL, NULL);
 	if (opt.seed == NO_SEED)
 		opt.seed = option_random_seed();
-	if (!opt.seeds)
-		opt.seeds = 31;
 	if (!opt.cpus)
 		opt.cpus = bench_cpus() < 2 ? 2 : bench_cpus() > 8 ? 8 : bench_cpus();
 	if (!opt.raw)

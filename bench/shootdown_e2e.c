@@ -142,7 +142,6 @@ static int count_all(unsigned long seed, struct counts *counts)
 	int status = 0, one;
 	unsigned int p;
 
-	bench_unpin();
 	for (p = 0; p < NR_POLICIES; p++)
 		sims[p] = simulate(p, seed);
 	for (p = 0; p < NR_POLICIES; p++) {
@@ -293,6 +292,7 @@ int whole(void)
 			}
 	}
 	munmap(result, sizeof(*result));
+	bench_unpin();
 	for (round = 0; round < opt.seeds && !status; round++)
 		status = count_all(opt.seed + round, counts);
 	if (status)

@@ -85,6 +85,7 @@ void panic(const char *fmt, ...)
 			power_off(3);
 		other = NULL;
 	}
+	/* One by one: in a wreck *h may trap. */
 	kprintf("panic: ");
 	kprintf("hart %u: ", h->id);
 	va_start(ap, fmt);

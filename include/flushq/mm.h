@@ -57,8 +57,9 @@ static inline void flushq_use_asids(struct flushq *fq, struct flushq_asids *asid
 }
 
 /*
- * A new address space. With a `log`, zeroed and aligned as its type is, its shootdowns cost the same however many CPUs hold
- * some of it, and its switches two atomic operations more. See docs/design.md for which to take.
+ * A new address space. With a `log`, zeroed and aligned as its type is, its shootdowns cost the same
+ * however many CPUs hold some of it, and its switches two atomic operations more. See docs/design.md
+ * for which to take.
  */
 static inline void flushq_mm_init(struct flushq_mm *mm, struct flushq_log *log)
 {

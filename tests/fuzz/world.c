@@ -703,6 +703,14 @@ static void leave(struct cpu *c)
 	c->mode = PARKED;
 }
 
+static flushq_asid begin_switch(struct cpu *c, struct space *s)
+{
+	if (config.numbers)
+		return flushq_mm_switch_to(&world_fq, c->id, &s->mm);
+	flushq_switch_to(&world_fq, c->id, s->asid, s->mm.cpus);
+	return s->asid;
+}
+
 /* Switches that are given up: the register is never written. Between them interrupts may come. */
 static void give_up(struct cpu *c, const struct world_args *args)
 {
@@ -713,10 +721,7 @@ static void give_up(struct cpu *c, const struct world_args *args)
 
 		if (!get(s))
 			continue;
-		if (config.numbers)
-			(void)flushq_mm_switch_to(&world_fq, c->id, &s->mm);
-		else
-			flushq_switch_to(&world_fq, c->id, s->asid, s->mm.cpus);
+		(void)begin_switch(c, s);
 		put(s);
 		if (args->pages & 2) {
 			c->irqs_off--;
@@ -732,7 +737,7 @@ static void switch_to(struct cpu *c, const struct world_args *args)
 	unsigned int space = args->space;
 	struct space *s = &spaces[space];
 	unsigned int pins = s->pins;
-	flushq_asid asid = s->asid, before;
+	flushq_asid asid, before;
 	bool pinned = s->pinned;
 
 	if (!get(s))
@@ -741,10 +746,7 @@ static void switch_to(struct cpu *c, const struct world_args *args)
 	c->irqs_off++;
 	c->user = false;
 	give_up(c, args);
-	if (config.numbers)
-		asid = flushq_mm_switch_to(&world_fq, c->id, &s->mm);
-	else
-		flushq_switch_to(&world_fq, c->id, asid, s->mm.cpus);
+	asid = begin_switch(c, s);
 	load(c, space + 1, asid);
 	if (config.numbers || !args->replace)
 		flushq_switched(&world_fq, c->id);

@@ -368,10 +368,30 @@ static void roll_at(enum step_kind kind, const volatile void *where)
 	fake.self = 1;
 }
 
-/*
- * Between flushq_mm_switch_to() and flushq_switched() it may have one twice, under its old number and its new one,
- * and its log overtakes it: that is found once, and holds for both.
- */
+/* CPU 1 switches, while a rollover gives the number that it found to another. The register may hold
+ * either number then, until finish_switch(). */
+static void begin_under_two_numbers(void)
+{
+	start_with(3, 3, true);
+	run(2, 1);
+	run(0, 0);
+	park(0);
+	run(2, 4);
+	CHECK(number(1) == 1 && number(0) == 2 && number(4) == 3);
+	fake.self = 1;
+	fake.irqs_off[1]++;
+	steps.hook = roll_at;
+	flushq_mm_switch_to(&fake.fq, 1, &mm[0]);
+	CHECK(!steps.hook && number(0) == 3);
+}
+
+static void finish_switch(void)
+{
+	flushq_switched(&fake.fq, 1);
+	fake.irqs_off[1]--;
+}
+
+/* In between its log overtakes it: that is found once, and holds for both numbers. */
 TEST(mm, overtaken_under_two_numbers)
 {
 	unsigned long cpus[FAKE_WORDS];
@@ -382,16 +402,7 @@ TEST(mm, overtaken_under_two_numbers)
 	for (appends = 1; appends < 300; appends++) {
 		struct flushq_range range;
 
-		start_with(3, 3, true);
-		run(2, 1);
-		run(0, 0);
-		park(0);
-		run(2, 4);
-		fake.self = 1;
-		fake.irqs_off[1]++;
-		steps.hook = roll_at;
-		flushq_mm_switch_to(&fake.fq, 1, &mm[0]);
-		CHECK(!steps.hook && number(0) == 3);
+		begin_under_two_numbers();
 		for (i = 0; i < appends; i++) {
 			fake.self = 0;
 			range = page_of(0);
@@ -401,8 +412,7 @@ TEST(mm, overtaken_under_two_numbers)
 		fake.self = 1;
 		flushq_drain(&fake.fq, 1);
 		CHECK(fake_flushed(1, &range));
-		flushq_switched(&fake.fq, 1);
-		fake.irqs_off[1]--;
+		finish_switch();
 		CHECK(fake.nr_rules_broken == 0);
 	}
 }
@@ -420,16 +430,8 @@ TEST(mm, number_that_comes_back)
 	for (appends = 200; appends < 300; appends++) {
 		struct flushq_range range;
 
-		start_with(3, 3, true);
-		run(2, 1);
-		run(0, 0);
-		park(0);
-		run(2, 4);
-		CHECK(number(1) == 1 && number(0) == 2 && number(4) == 3);
-		fake.self = 1;
-		steps.hook = roll_at;
-		run(1, 0);
-		CHECK(!steps.hook && number(0) == 3);
+		begin_under_two_numbers();
+		finish_switch();
 		for (i = 0; i < appends; i++)
 			shoot(0, 0);
 		park(1);
