@@ -123,6 +123,7 @@ enum peer_kind {
 	PEER_KEEPS, /* what was accepted is taken, once */
 	PEER_OVERTAKES, /* a slow consumer is told that it missed some */
 	PEER_HOLLOW, /* keeps nothing: shows a cost alone */
+	PEER_SINGLE, /* for one thread: shows a limit */
 };
 
 struct peer {

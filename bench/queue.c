@@ -27,8 +27,8 @@
 
 #include "peer.h"
 
-extern const struct peer peer_null_peer, peer_fetch_add_peer, peer_flushq_queue_peer,
-	peer_flushq_log_peer, peer_spin_fas_16_peer, peer_spin_fas_64_peer,
+extern const struct peer peer_null_peer, peer_fetch_add_peer, peer_trusted_peer,
+	peer_flushq_queue_peer, peer_flushq_log_peer, peer_spin_fas_16_peer, peer_spin_fas_64_peer,
 	peer_spin_ticket_16_peer, peer_spin_ticket_64_peer, peer_spin_pthread_16_peer,
 	peer_spin_pthread_64_peer, peer_kvm_fifo_peer, peer_ck_ring_peer, peer_wfcqueue_peer,
 	peer_rte_ring_peer, peer_rte_ring_rts_peer;
@@ -40,23 +40,16 @@ extern const struct peer peer_null_peer, peer_fetch_add_peer, peer_flushq_queue_
 #define RTE_RINGS
 #endif
 
-enum { NOTHING, ADD, QUEUE, LOG, SPIN_FIRST, SPIN_LAST = SPIN_FIRST + 2, OTHERS };
+enum { NOTHING, ADD, TRUSTED, QUEUE, LOG, SPIN_FIRST, SPIN_LAST = SPIN_FIRST + 2, OTHERS };
 
 /* In the order of that enum. */
-static const struct peer *const peers[] = { &peer_null_peer,
-					    &peer_fetch_add_peer,
-					    &peer_flushq_queue_peer,
-					    &peer_flushq_log_peer,
-					    &peer_spin_fas_16_peer,
-					    &peer_spin_ticket_16_peer,
-					    &peer_spin_pthread_16_peer,
-					    &peer_spin_fas_64_peer,
-					    &peer_spin_ticket_64_peer,
-					    &peer_spin_pthread_64_peer,
-					    &peer_kvm_fifo_peer,
-					    &peer_ck_ring_peer,
-					    &peer_wfcqueue_peer,
-					    RTE_RINGS };
+static const struct peer *const peers[] = {
+	&peer_null_peer,	   &peer_fetch_add_peer,       &peer_trusted_peer,
+	&peer_flushq_queue_peer,   &peer_flushq_log_peer,      &peer_spin_fas_16_peer,
+	&peer_spin_ticket_16_peer, &peer_spin_pthread_16_peer, &peer_spin_fas_64_peer,
+	&peer_spin_ticket_64_peer, &peer_spin_pthread_64_peer, &peer_kvm_fifo_peer,
+	&peer_ck_ring_peer,	   &peer_wfcqueue_peer,	       RTE_RINGS
+};
 
 #define PEERS (sizeof(peers) / sizeof(*peers))
 #define MOST_ROUNDS 255
@@ -390,7 +383,7 @@ static double flags_ns(void)
 
 static void alone_ratios(void)
 {
-	double mine = median(QUEUE, 0, 0);
+	double mine = median(QUEUE, 0, 0), limit = median(TRUSTED, 0, 0);
 	double irq_ns = opt.irq_ns ? (double)opt.irq_ns : flags_ns();
 
 	ratio("alone_vs_spinlock", mine / best_spinlock(0));
@@ -399,11 +392,14 @@ static void alone_ratios(void)
 		ratio("alone_vs_spinlock_irq",
 		      mine / (best_spinlock(0) + irq_ns * (PEER_BATCH + 1) / PEER_BATCH));
 	ratio("alone_vs_fetch_add", mine / median(ADD, 0, 0));
-	/* What one bare read-modify-write reaches, which nothing that is shared can do without. */
-	ratio("alone_limit_vs_wfcqueue", median(ADD, 0, 0) / median_of("wfcqueue", 0, 0));
 	ratio("alone_vs_ck_ring", mine / median_of("ck_ring", 0, 0));
 	ratio("alone_vs_wfcqueue", mine / median_of("wfcqueue", 0, 0));
 	ratio("alone_vs_rte_ring", mine / median_of("rte_ring", 0, 0));
+	/* What would be left if takes were free. */
+	ratio("alone_limit_vs_spinlock", limit / best_spinlock(0));
+	ratio("alone_limit_vs_ck_ring", limit / median_of("ck_ring", 0, 0));
+	ratio("alone_limit_vs_wfcqueue", limit / median_of("wfcqueue", 0, 0));
+	ratio("alone_limit_vs_rte_ring", limit / median_of("rte_ring", 0, 0));
 }
 
 /* Live. */
@@ -476,6 +472,8 @@ static bool live_once(const struct peer *peer, unsigned int producers, double *v
 		.values = values,
 	};
 
+	if (peer->kind == PEER_SINGLE)
+		return false;
 	return crew_run(&mine, peer->produce, live_consume);
 }
 
@@ -553,6 +551,8 @@ static bool storm_once(const struct peer *peer, unsigned int threads, double *va
 		.values = values,
 	};
 
+	if (peer->kind == PEER_SINGLE)
+		return false;
 	return crew_run(&mine, peer->produce, NULL);
 }
 

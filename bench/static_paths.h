@@ -4,11 +4,14 @@
 #ifndef STATIC_PATHS_H
 #define STATIC_PATHS_H
 
-#include "flushq/flushq.h"
+#include "bare_switch.h"
 
 void hot_switch_to(struct flushq *fq, unsigned int self, flushq_asid asid,
 		   flushq_atomic_ulong *set);
 void hot_switched(struct flushq *fq, unsigned int self);
+bool hot_bare_switch_to(struct flushq *fq, unsigned int self, flushq_asid asid,
+			flushq_atomic_ulong *set);
+void hot_bare_switched(struct flushq *fq, unsigned int self);
 void hot_mm_switched(struct flushq *fq, unsigned int self);
 void hot_mm_log_switched(struct flushq *fq, unsigned int self);
 flushq_asid hot_mm_switch_to(struct flushq *fq, unsigned int self, struct flushq_mm *mm);

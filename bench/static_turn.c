@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <ucontext.h>
 
-#include "flushq/flushq.h"
 #include "static_paths.h"
 
 #define TURNS 40
@@ -97,6 +96,9 @@ __attribute__((noinline)) static void turn(unsigned int i)
 
 	hot_switch_to(&fq, 0, 0x100 + a, set[a]);
 	hot_switched(&fq, 0);
+	/* To where it is already. */
+	hot_bare_switch_to(&fq, 0, 0x100 + a, set[a]);
+	hot_bare_switched(&fq, 0);
 	hot_mm_switch_to(&fq_mm, 0, &mm[a]);
 	hot_mm_switched(&fq_mm, 0);
 	hot_mm_log_switch_to(&fq_mm, 2, &mm_log[a]);

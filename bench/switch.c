@@ -5,6 +5,7 @@
  * what it is compared with, in a loop that looks the same.
  */
 #include "shootdown_host.h"
+#include "bare_switch.h"
 #include "shootdown.h"
 
 #define LOOPS_QUICK 20000
@@ -50,6 +51,17 @@ static void loop_store_fence(unsigned long n)
 	}
 }
 
+static void loop_bare(unsigned long n)
+{
+	while (n--) {
+		unsigned int to = turn(n);
+
+		if (!bare_switch_to(&fq, 3, 0x100 + to, set[to]))
+			abort();
+		bare_switched(&fq, 3);
+	}
+}
+
 static void loop_switch(unsigned long n)
 {
 	while (n--) {
@@ -76,14 +88,19 @@ static void loop_mm_log(unsigned long n)
 	}
 }
 
-enum { NULL_LOOP, FENCE, STORE_FENCE, SWITCH, MM, MM_LOG, NR_LOOPS };
+enum { NULL_LOOP, FENCE, STORE_FENCE, BARE, SWITCH, MM, MM_LOG, NR_LOOPS };
 
 static const struct {
 	const char *name;
 	void (*run)(unsigned long n);
 } loops[NR_LOOPS] = {
-	{ "loop", loop_null },	   { "fence", loop_fence },  { "store_fence", loop_store_fence },
-	{ "switch", loop_switch }, { "switch_mm", loop_mm }, { "switch_mm_log", loop_mm_log },
+	{ "loop", loop_null },
+	{ "fence", loop_fence },
+	{ "store_fence", loop_store_fence },
+	{ "bare_switch", loop_bare },
+	{ "switch", loop_switch },
+	{ "switch_mm", loop_mm },
+	{ "switch_mm_log", loop_mm_log },
 };
 
 static double samples[NR_LOOPS][MAX_ROUNDS];
@@ -93,10 +110,13 @@ static void set_up(void)
 	unsigned int i;
 
 	flushq_init(&fq, cpus, 4);
-	for (i = 0; i < 3; i++)
+	for (i = 0; i < 4; i++)
 		flushq_online(&fq, i);
 	/* ASIDs of its own, which asid.h knows nothing of, come from above. */
 	loop_switch(4);
+	/* The bare one has nobody who joins for it. */
+	for (i = 0; i < 2; i++)
+		flushq_cpuset_add(set[i], 3);
 	flushq_use_asids(&fq, &asids, 7);
 	for (i = 0; i < 2; i++) {
 		flushq_mm_init(&mm[i], NULL);
@@ -146,6 +166,7 @@ int empty_switch(void)
 	}
 	csv_close(csv);
 	bench_ratio("switch_empty_vs_fence", ns[SWITCH] / ns[FENCE]);
+	bench_ratio("switch_limit_vs_fence", ns[BARE] / ns[FENCE]);
 	bench_ratio("switch_empty_vs_store_fence", ns[SWITCH] / ns[STORE_FENCE]);
 	bench_ratio("switch_empty_vs_fence_mm", ns[MM] / ns[FENCE]);
 	bench_ratio("switch_empty_vs_fence_mm_log", ns[MM_LOG] / ns[FENCE]);
