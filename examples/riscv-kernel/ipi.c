@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "flushq/arch.h"
 #include "flushq/arch/riscv/sbi.h"
 #include "policy.h"
 
@@ -12,9 +13,8 @@ void serve(struct hart *h)
 {
 	if (!(csr_read(sip) & IRQ_SOFT))
 		return;
-	/* Cleared first: a request that comes while serving raises it again. */
-	csr_clear(sip, IRQ_SOFT);
-	full_fence();
+	/* First: a request that comes while serving raises it again. */
+	flushq_riscv_acknowledge();
 	policy->interrupt(h);
 }
 
@@ -152,6 +152,13 @@ void firmware_end(struct hart *h)
 	spin_unlock(&firmware_lock);
 }
 
+/* Firmware has done what it was asked for, but for harts that are stopped: they flush when they start. */
+void sbi_served(long error)
+{
+	if (error != FLUSHQ_SBI_SUCCESS && error != FLUSHQ_SBI_ERR_INVALID_PARAM)
+		panic("firmware: %s", flushq_sbi_error_name(error));
+}
+
 static void fence_by_sbi(unsigned long mask, const struct range *r)
 {
 	unsigned long start = r->start, size = r->size;
@@ -162,9 +169,9 @@ static void fence_by_sbi(unsigned long mask, const struct range *r)
 		size = -1UL;
 	}
 	if (r->kind == KIND_GLOBAL)
-		flushq_sbi_remote_sfence_vma(&mask, 1, start, size);
+		sbi_served(flushq_sbi_remote_sfence_vma(&mask, 1, start, size));
 	else
-		flushq_sbi_remote_sfence_vma_asid(&mask, 1, start, size, r->asid);
+		sbi_served(flushq_sbi_remote_sfence_vma_asid(&mask, 1, start, size, r->asid));
 }
 
 /*
@@ -213,7 +220,7 @@ void ipi_fence(struct hart *h, unsigned long mask, const struct range *r)
 		if ((mask >> i) & 1)
 			__atomic_fetch_or(&harts[i].mailbox, 1UL << h->id, __ATOMIC_RELEASE);
 	full_fence();
-	flushq_sbi_send_ipi(&mask, 1);
+	sbi_served(flushq_sbi_send_ipi(&mask, 1));
 	wait_begin(h);
 	while (load_acquire(&h->waiting)) {
 		serve(h);

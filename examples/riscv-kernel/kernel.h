@@ -177,6 +177,7 @@ bool same(const char *a, const char *b);
 
 /* ipi.c */
 void serve(struct hart *h);
+void sbi_served(long error);
 void ipi_start(struct hart *h, const struct mm *mm, enum kind kind);
 void ipi_account(struct hart *h, unsigned long mask);
 void ipi_fence(struct hart *h, unsigned long mask, const struct range *r);

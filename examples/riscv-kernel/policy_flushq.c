@@ -40,7 +40,7 @@ void flushq_host_interrupt(const unsigned long *set, unsigned int words)
 	fq_waits(this_hart());
 	ipi_account(this_hart(), set[0]);
 	full_fence();
-	flushq_sbi_send_ipi(set, words);
+	sbi_served(flushq_sbi_send_ipi(set, words));
 }
 
 static void fq_init(unsigned int n)
@@ -132,7 +132,7 @@ static void fq_fence_by_sbi(struct hart *h, struct mm *mm, struct flushq_range *
 		return;
 	ipi_account(h, mask[0]);
 	mask[0] &= firmware_begin(h);
-	flushq_sbi_remote_flush(mask, FLUSHQ_CPUSET_WORDS(NR_CPUS), range);
+	sbi_served(flushq_sbi_remote_flush(mask, FLUSHQ_CPUSET_WORDS(NR_CPUS), range));
 	firmware_end(h);
 }
 

@@ -18,8 +18,8 @@
  * address at once, so that the same is not flushed twice.
  *
  * A flush may remove more. When it returns, nothing of that cached before the call can be used. It
- * orders every access before it, in program order, before every page-table walk after it, and the
- * compiler moves no access across it.
+ * orders every access before it, in program order, before every page-table walk after it for an address
+ * and an ASID that it is asked for, and the compiler moves no access across it.
  *
  * Interrupts, on this CPU (save and restore nest; irqs_off is for FLUSHQ_ASSERT; relax is one turn
  * of a wait):
@@ -29,10 +29,11 @@
  *	bool flushq_arch_irqs_off(void);
  *	void flushq_arch_relax(void);
  *
- * Interrupts to others: makes each CPU of that set (cpuset.h) call flushq_drain() soon. It orders
- * the caller's earlier accesses before the handlers' and may be called with interrupts on or off. A
- * CPU that can't be interrupted must not keep the others from being so. A handler acknowledges the
- * interrupt (sip.SSIP) before it drains: one that comes meanwhile must not be lost.
+ * Interrupts to others: makes each CPU of that set (cpuset.h; flushq's numbers, not hart ids) call
+ * flushq_drain() soon. It orders the caller's earlier accesses before the handlers' and may be called
+ * with interrupts on or off. A CPU that can't be interrupted must not keep the others from being so. A
+ * handler acknowledges the interrupt before it drains (on RISC-V flushq_riscv_acknowledge(): the CSR's
+ * bit, and a fence), or one that comes meanwhile would be lost.
  *
  *	void flushq_arch_interrupt(const unsigned long *cpus, unsigned int words);
  */

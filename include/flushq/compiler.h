@@ -32,6 +32,7 @@
 /* Out of line, for a fast path that is short, or a stack that does not hold what is not needed while
  * others are called. */
 #define FLUSHQ_NOINLINE __attribute__((noinline, unused))
+#define FLUSHQ_MUST_CHECK __attribute__((warn_unused_result))
 
 /* The number of the lowest bit set in `x`, which must not be 0. */
 #if defined(__riscv) && !defined(__riscv_zbb)

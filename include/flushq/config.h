@@ -78,8 +78,8 @@
 #endif
 
 /* Width of queue positions in bits: 8, 16, 32, or 64 where a long has as many. Any width is safe.
- * With 64, which never wrap, a put need not look back (ring.h); 8 lets a test cross the wrap (on RISC-V
- * gcc calls libatomic for that). A log's have 32 at most. */
+ * With 64, which never wrap, a put need not look back (ring.h); 8 lets a test cross the wrap (for 8 and 16
+ * gcc calls libatomic on RISC-V). A log's have 32 at most. */
 #ifndef FLUSHQ_POSITION_BITS
 #if __SIZEOF_LONG__ == 8
 #define FLUSHQ_POSITION_BITS 64
@@ -108,7 +108,7 @@
 #define FLUSHQ_TRACE(event, cpu, n) ((void)0)
 #endif
 
-/* And on RISC-V FLUSHQ_RISCV_NO_ADDRESS_FLUSH, see arch/riscv.h. */
+/* And on RISC-V FLUSHQ_RISCV_FLUSH_ALL, see arch/riscv.h. */
 
 #define FLUSHQ_PRIV_POWER_OF_2(n) ((n) > 0 && ((n) & ((n)-1)) == 0)
 

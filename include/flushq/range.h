@@ -23,10 +23,10 @@ typedef uint32_t flushq_asid;
 
 enum flushq_kind {
 	FLUSHQ_LEAF = 0, /* leaf entries changed; every page-table page stays */
-	FLUSHQ_TABLES =
-		1, /* page-table pages were unlinked and will be freed: non-leaf entries go too */
+	/* Page-table pages were unlinked and will be freed, or another non-leaf entry changed: those go too. */
+	FLUSHQ_TABLES = 1,
 	/* Kernel mappings: every ASID on every CPU, never deferred. Pages are leaf entries alone: where
-	 * kernel tables are freed, ask for every address. */
+	 * kernel tables are freed, or non-leaf entries changed, ask for every address. */
 	FLUSHQ_GLOBAL = 2,
 };
 
@@ -54,8 +54,9 @@ static inline struct flushq_range flushq_range_whole(flushq_asid asid, enum flus
 }
 
 /*
- * The request for `size` bytes from `start` on, both in bytes and of any alignment, of pages mapped
- * at `stride` bytes each. Size 0 and all ones mean every address (as the SBI specification has it,
+ * The request for `size` bytes from `start` on, both in bytes and of any alignment, where no page that
+ * was mapped there, before the change or after, is smaller than `stride` bytes (in doubt the base page
+ * size: what is split, or collapsed into a larger page, was mapped by the smaller ones). Size 0 and all ones mean every address (as the SBI specification has it,
  * RFNC extension), as does a range past the top and one longer than FLUSHQ_PAGES_MAX pages. A
  * stride that is no power of two, or below the page size, is the page size. A page in a NAPOT
  * region counts as its base pages: pass the base page size.

@@ -283,9 +283,9 @@ static inline unsigned int flushq_priv_ask(struct flushq_priv_post *post,
  * The low call. The page table has been written; `set` are the CPUs, of the machine's, whose TLBs may
  * hold something of its address space (ignored for kernel ranges, which go to every online CPU).
  * Flushes this CPU if it is one of them, records the debt with the others, and fills `interrupt`
- * (FLUSHQ_CPUSET_WORDS(nr) words) with those that use the address space now: the host makes each of
- * them call flushq_drain(), or flush the range (an SBI remote fence; what was recorded is then flushed
- * twice), and waits until it has. Returns how many they are. Never waits.
+ * (FLUSHQ_CPUSET_WORDS(nr) words; no other is written) with those that use the address space now: the
+ * host makes each of them call flushq_drain(), or flush the range (an SBI remote fence; what was
+ * recorded is then flushed twice), and waits until it has. Returns how many they are. Never waits.
  */
 static inline unsigned int flushq_post(struct flushq *fq, unsigned int self,
 				       const flushq_atomic_ulong *set,
@@ -298,7 +298,8 @@ static inline unsigned int flushq_post(struct flushq *fq, unsigned int self,
 
 /*
  * As flushq_post(), for hosts whose interrupt carries the range itself and flushes it there (an SBI
- * remote fence): a CPU that is seen to use the address space gets no debt on top.
+ * remote fence): a CPU that is seen to use the address space gets no debt on top. So where such a fence
+ * fails, that CPU must flush some other way.
  */
 static inline unsigned int flushq_post_fenced(struct flushq *fq, unsigned int self,
 					      const flushq_atomic_ulong *set,

@@ -266,6 +266,12 @@ void NAME(sfence_page_asid)(void)
 	flushq_riscv_sfence_page_asid(0, 0);
 }
 
+void NAME(acknowledge)(void);
+void NAME(acknowledge)(void)
+{
+	flushq_riscv_acknowledge();
+}
+
 unsigned int NAME(asid_bits)(void);
 unsigned int NAME(asid_bits)(void)
 {

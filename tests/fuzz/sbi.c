@@ -18,15 +18,21 @@
  *	-if (size == 0 || start + size == 0 || range->kind == FLUSHQ_TABLES) {
  *	+if (size == 0 || range->kind == FLUSHQ_TABLES) {
  *
- * variant 4: the last error is returned, not the first
+ * variant 4: a hart that is stopped hides another's error
  * patch arch/riscv/sbi.h
- *	-if (one != FLUSHQ_SBI_SUCCESS && error == FLUSHQ_SBI_SUCCESS)
- *	+if (one != FLUSHQ_SBI_SUCCESS)
+ *	-if (one != FLUSHQ_SBI_SUCCESS &&
+ *	-    (error == FLUSHQ_SBI_SUCCESS || error == FLUSHQ_SBI_ERR_INVALID_PARAM))
+ *	+if (one != FLUSHQ_SBI_SUCCESS && error == FLUSHQ_SBI_SUCCESS)
  *
  * variant 5: freed tables are flushed page by page
  * patch arch/riscv/sbi.h
  *	-if (size == 0 || start + size == 0 || range->kind == FLUSHQ_TABLES) {
  *	+if (size == 0 || start + size == 0) {
+ *
+ * variant 6: a call's base is a hart that is not of the set
+ * patch arch/riscv/sbi.h
+ *	-first = flushq_ctz(left);
+ *	+first = 0;
  */
 #include <string.h>
 
@@ -89,7 +95,8 @@ struct flushq_sbi_ret flushq_sbi_ecall(const struct flushq_sbi_call *call)
 	unsigned long mask = call->arg[0], base = call->arg[1], left, served = 0;
 	unsigned int bit;
 
-	CHECK(mask && base < HARTS);
+	/* The base is of the set. */
+	CHECK(mask & 1 && base < HARTS);
 	CHECK(++fw.calls <= WORDS + HARTS);
 	if (fw.whole)
 		check_range(call);
@@ -174,7 +181,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		for (left = fw.set[h]; left; left &= left - 1) {
 			unsigned int hart = h * BITS + (unsigned int)__builtin_ctzl(left);
 
-			if (fw.refuses[hart] && !first)
+			/* Who is stopped flushes when it starts: any other error counts for more. */
+			if (fw.refuses[hart] && (!first || first == FLUSHQ_SBI_ERR_INVALID_PARAM))
 				first = fw.refuses[hart];
 			CHECK(fw.refuses[hart] || flushq_cpuset_has(fw.served, hart));
 		}

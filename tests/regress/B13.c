@@ -13,7 +13,8 @@
  *
  * variant 2: an error is answered with success
  * patch arch/riscv/sbi.h
- *	-if (one != FLUSHQ_SBI_SUCCESS && error == FLUSHQ_SBI_SUCCESS)
+ *	-if (one != FLUSHQ_SBI_SUCCESS &&
+ *	-    (error == FLUSHQ_SBI_SUCCESS || error == FLUSHQ_SBI_ERR_INVALID_PARAM))
  *	-	error = one;
  *	+
  */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * B15: KVM on RISC-V shifted a hart mask by a hart's number less the mask's base, which could be
- * more than the mask has bits, or negative. Here a mask is always one word of a set, and its
- * base that word's first hart; nothing is shifted by a difference.
+ * more than the mask has bits, or negative. Here a mask is always of one word of a set, and its
+ * base the first hart in it: nothing is shifted by more than a word has, or by less than nothing.
  *
  * variant 1: the mask's base is left out
  * patch arch/riscv/sbi.h

@@ -70,7 +70,7 @@ int main(void)
 	CHECK(flushq_sbi_remote_flush(harts, WORDS, &range) == FLUSHQ_SBI_ERR_INVALID_PARAM,
 	      "a stopped hart is not reported");
 	served(harts);
-	(void)flushq_sbi_send_ipi(harts, WORDS);
+	CHECK(flushq_sbi_send_ipi(harts, WORDS) == FLUSHQ_SBI_ERR_INVALID_PARAM, "no error");
 	served(harts);
 	explore(&stop);
 	return passed();

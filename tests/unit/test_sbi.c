@@ -13,7 +13,7 @@
 
 /* Firmware that does what the SBI specification lets it do worst. */
 static struct {
-	bool stopped[HARTS];
+	bool stopped[HARTS], broken[HARTS];
 	unsigned int calls, served[HARTS];
 	struct flushq_sbi_call last;
 	long fails; /* every call, with this */
@@ -45,6 +45,11 @@ struct flushq_sbi_ret flushq_sbi_ecall(const struct flushq_sbi_call *call)
 		if (call->arg[0] >> bit & 1 &&
 		    (call->arg[1] + bit >= HARTS || fw.stopped[call->arg[1] + bit])) {
 			ret.error = FLUSHQ_SBI_ERR_INVALID_PARAM;
+			return ret;
+		}
+	for (bit = 0; bit < BITS; bit++)
+		if (call->arg[0] >> bit & 1 && fw.broken[call->arg[1] + bit]) {
+			ret.error = FLUSHQ_SBI_ERR_FAILED;
 			return ret;
 		}
 	for (bit = 0; bit < BITS; bit++)
@@ -121,6 +126,30 @@ TEST(sbi, errors_come_back)
 	CHECK(fw.calls == 3);
 }
 
+/* A hart that is stopped flushes when it starts: that says less than any other error. */
+TEST(sbi, an_error_is_not_hidden_by_a_stopped_hart)
+{
+	begin();
+	harts[0] = 0xe;
+	fw.stopped[1] = fw.stopped[3] = fw.broken[2] = true;
+	CHECK(flushq_sbi_remote_fence_i(harts, WORDS) == FLUSHQ_SBI_ERR_FAILED);
+	fw.broken[2] = false;
+	CHECK(flushq_sbi_remote_fence_i(harts, WORDS) == FLUSHQ_SBI_ERR_INVALID_PARAM);
+	CHECK(fw.served[2] == 1);
+}
+
+/* Hart 0 may be one that runs no S-mode: firmware may refuse it as a base, too. */
+TEST(sbi, a_base_is_a_hart_of_the_set)
+{
+	begin();
+	harts[0] = 6;
+	harts[2] = 1ul << (BITS - 1);
+	CHECK(flushq_sbi_send_ipi(harts, 1) == FLUSHQ_SBI_SUCCESS);
+	CHECK(fw.calls == 1 && fw.last.arg[0] == 3 && fw.last.arg[1] == 1);
+	CHECK(flushq_sbi_send_ipi(harts, WORDS) == FLUSHQ_SBI_SUCCESS);
+	CHECK(fw.calls == 3 && fw.last.arg[0] == 1 && fw.last.arg[1] == 3 * BITS - 1);
+}
+
 static void flushed(unsigned long fid, unsigned long start, unsigned long size, unsigned long asid)
 {
 	CHECK(fw.last.ext == 0x52464E43);
@@ -133,11 +162,12 @@ TEST(sbi, calls_are_numbered_as_specified)
 {
 	begin();
 	harts[0] = 2;
-	flushq_sbi_remote_fence_i(harts, WORDS);
-	CHECK(fw.last.ext == 0x52464E43 && fw.last.fid == 0 && fw.last.arg[0] == 2);
-	flushq_sbi_remote_sfence_vma(harts, WORDS, 7, 9);
+	CHECK(flushq_sbi_remote_fence_i(harts, WORDS) == FLUSHQ_SBI_SUCCESS);
+	CHECK(fw.last.ext == 0x52464E43 && fw.last.fid == 0 && fw.last.arg[0] == 1 &&
+	      fw.last.arg[1] == 1);
+	CHECK(flushq_sbi_remote_sfence_vma(harts, WORDS, 7, 9) == FLUSHQ_SBI_SUCCESS);
 	flushed(1, 7, 9, 0);
-	flushq_sbi_remote_sfence_vma_asid(harts, WORDS, 7, 9, 11);
+	CHECK(flushq_sbi_remote_sfence_vma_asid(harts, WORDS, 7, 9, 11) == FLUSHQ_SBI_SUCCESS);
 	flushed(2, 7, 9, 11);
 	CHECK(FLUSHQ_SBI_HSM == 0x48534D && FLUSHQ_SBI_TIME == 0x54494D45 &&
 	      FLUSHQ_SBI_SRST == 0x53525354 && FLUSHQ_SBI_BASE == 0x10);
@@ -152,32 +182,32 @@ TEST(sbi, remote_flush)
 	CHECK(flushq_sbi_remote_flush(harts, WORDS, &r) == FLUSHQ_SBI_SUCCESS);
 	flushed(2, 3 * PAGE, PAGE, 7);
 	r = fake_page(0, 0);
-	flushq_sbi_remote_flush(harts, WORDS, &r);
+	CHECK(flushq_sbi_remote_flush(harts, WORDS, &r) == FLUSHQ_SBI_SUCCESS);
 	flushed(2, 0, PAGE, 0);
 	/* B12: every address is all ones. */
 	r = flushq_range_whole(7, FLUSHQ_LEAF);
-	flushq_sbi_remote_flush(harts, WORDS, &r);
+	CHECK(flushq_sbi_remote_flush(harts, WORDS, &r) == FLUSHQ_SBI_SUCCESS);
 	flushed(2, 0, ~0ul, 7);
 	/* A call with a range leaves non-leaf entries. */
 	r = fake_page(7, 3);
 	r.kind = FLUSHQ_TABLES;
-	flushq_sbi_remote_flush(harts, WORDS, &r);
+	CHECK(flushq_sbi_remote_flush(harts, WORDS, &r) == FLUSHQ_SBI_SUCCESS);
 	flushed(2, 0, ~0ul, 7);
 	/* B9: kernel ranges are for every ASID. */
 	r = flushq_range_make(7, 3 * PAGE, PAGE, PAGE, FLUSHQ_GLOBAL);
-	flushq_sbi_remote_flush(harts, WORDS, &r);
+	CHECK(flushq_sbi_remote_flush(harts, WORDS, &r) == FLUSHQ_SBI_SUCCESS);
 	flushed(1, 3 * PAGE, PAGE, 0);
 	r = flushq_range_whole(7, FLUSHQ_GLOBAL);
-	flushq_sbi_remote_flush(harts, WORDS, &r);
+	CHECK(flushq_sbi_remote_flush(harts, WORDS, &r) == FLUSHQ_SBI_SUCCESS);
 	flushed(1, 0, ~0ul, 0);
 	/* Pages of a large stride: their bytes. */
 	r = flushq_range_make(7, 0, 1, PAGE << 9, FLUSHQ_LEAF);
-	flushq_sbi_remote_flush(harts, WORDS, &r);
+	CHECK(flushq_sbi_remote_flush(harts, WORDS, &r) == FLUSHQ_SBI_SUCCESS);
 	flushed(2, 0, PAGE << 9, 7);
 	/* Two pages of half of the address space each. */
 	if (FLUSHQ_PAGES_MAX >= 2) {
 		r = flushq_range_make(7, 1, ~0ul - 1, 1ul << (BITS - 1), FLUSHQ_LEAF);
-		flushq_sbi_remote_flush(harts, WORDS, &r);
+		CHECK(flushq_sbi_remote_flush(harts, WORDS, &r) == FLUSHQ_SBI_SUCCESS);
 		flushed(2, 0, ~0ul, 7);
 	}
 }
@@ -190,7 +220,7 @@ TEST(sbi, the_top_page_is_not_lost)
 	begin();
 	harts[0] = 1;
 	CHECK(r.pages == 1);
-	flushq_sbi_remote_flush(harts, WORDS, &r);
+	CHECK(flushq_sbi_remote_flush(harts, WORDS, &r) == FLUSHQ_SBI_SUCCESS);
 	CHECK(fw.last.arg[3] == ~0ul || fw.end > fw.start);
 }
 

@@ -13,18 +13,20 @@
  * other than x0. It orders the hart's earlier stores, and what it has seen of other harts', before
  * its later page-table walks.
  *
- * FLUSHQ_RISCV_NO_ADDRESS_FLUSH=1 makes every flush of pages one of their whole ASID, for cores
- * whose sfence.vma by address does not work. FLUSHQ_PAGES_MAX (config.h) is the threshold.
+ * FLUSHQ_RISCV_FLUSH_ALL=1 makes every flush one of everything, for cores whose sfence.vma with an
+ * address or an ASID does not work (SiFive erratum CIP-1200); a host that finds out at boot defines it as
+ * an expression. FLUSHQ_PAGES_MAX (config.h) is the threshold otherwise.
  *
- * The host supplies flushq_host_interrupt(), for which arch/riscv/sbi.h has what it takes.
+ * The host supplies flushq_host_interrupt(), for which arch/riscv/sbi.h has what it takes. (It is given
+ * CPU numbers, and SBI takes hart ids.) Its handler calls flushq_riscv_acknowledge() first.
  */
 #ifndef FLUSHQ_ARCH_RISCV_H
 #define FLUSHQ_ARCH_RISCV_H
 
 #include "../range.h"
 
-#ifndef FLUSHQ_RISCV_NO_ADDRESS_FLUSH
-#define FLUSHQ_RISCV_NO_ADDRESS_FLUSH 0
+#ifndef FLUSHQ_RISCV_FLUSH_ALL
+#define FLUSHQ_RISCV_FLUSH_ALL 0
 #endif
 
 #ifdef __cplusplus
@@ -72,7 +74,7 @@ static inline void flushq_riscv_sfence_page_asid(unsigned long address, unsigned
 static inline bool flushq_arch_by_page(enum flushq_kind kind)
 {
 	/* Non-leaf entries need rs1 = x0. */
-	return kind != FLUSHQ_TABLES && !FLUSHQ_RISCV_NO_ADDRESS_FLUSH;
+	return kind != FLUSHQ_TABLES && !(FLUSHQ_RISCV_FLUSH_ALL);
 }
 
 static inline void flushq_arch_flush(const struct flushq_range *range)
@@ -80,7 +82,7 @@ static inline void flushq_arch_flush(const struct flushq_range *range)
 	bool whole = range->pages == 0 || !flushq_arch_by_page((enum flushq_kind)range->kind);
 	uint32_t i;
 
-	if (whole && range->kind == FLUSHQ_GLOBAL)
+	if (whole && (range->kind == FLUSHQ_GLOBAL || (FLUSHQ_RISCV_FLUSH_ALL)))
 		flushq_riscv_sfence_all();
 	else if (whole)
 		flushq_riscv_sfence_asid(range->asid);
@@ -126,6 +128,16 @@ static inline void flushq_arch_relax(void)
 static inline void flushq_arch_interrupt(const unsigned long *cpus, unsigned int words)
 {
 	flushq_host_interrupt(cpus, words);
+}
+
+/* Takes back this hart's supervisor software interrupt (sip.SSIP): what is asked for from here on raises
+ * it again. Accesses to memory are ordered behind that of the CSR, which is one of a device ("CSR Access
+ * Ordering"). */
+static inline void flushq_riscv_acknowledge(void)
+{
+	__asm__ __volatile__("csrci sip, 2\n\t"
+			     "fence o, rw" ::
+				     : "memory");
 }
 
 /* satp.ASID (privileged specification, "Supervisor Address Translation and Protection Register").

@@ -4,9 +4,11 @@
  * names are those of the SBI specification, version 1.0 and later.
  *
  * Harts are given as a set (../../cpuset.h) of hart ids, of any size: a call takes at most XLEN
- * harts from a base on, so it is made once for each word. A hart that is stopped or unknown must
- * not lose the fence for the others (firmware refuses the whole call for it): what is refused is
- * asked again hart by hart.
+ * harts from a base on, so it is made once for each word. They are the firmware's numbers: where a
+ * host numbers its CPUs otherwise (Linux does), it translates what it gets from flushq first.
+ *
+ * A hart that is stopped or unknown must not lose the fence for the others (firmware refuses the whole
+ * call for it): what is refused is asked again hart by hart.
  */
 #ifndef FLUSHQ_ARCH_RISCV_SBI_H
 #define FLUSHQ_ARCH_RISCV_SBI_H
@@ -39,6 +41,11 @@ enum flushq_sbi_error {
 	FLUSHQ_SBI_ERR_ALREADY_AVAILABLE = -6,
 	FLUSHQ_SBI_ERR_ALREADY_STARTED = -7,
 	FLUSHQ_SBI_ERR_ALREADY_STOPPED = -8,
+	FLUSHQ_SBI_ERR_NO_SHMEM = -9,
+	FLUSHQ_SBI_ERR_INVALID_STATE = -10,
+	FLUSHQ_SBI_ERR_BAD_RANGE = -11,
+	FLUSHQ_SBI_ERR_TIMEOUT = -12,
+	FLUSHQ_SBI_ERR_IO = -13,
 };
 
 /* The name of an SBI error code, for a message. */
@@ -63,6 +70,16 @@ static inline const char *flushq_sbi_error_name(long error)
 		return "SBI_ERR_ALREADY_STARTED";
 	case FLUSHQ_SBI_ERR_ALREADY_STOPPED:
 		return "SBI_ERR_ALREADY_STOPPED";
+	case FLUSHQ_SBI_ERR_NO_SHMEM:
+		return "SBI_ERR_NO_SHMEM";
+	case FLUSHQ_SBI_ERR_INVALID_STATE:
+		return "SBI_ERR_INVALID_STATE";
+	case FLUSHQ_SBI_ERR_BAD_RANGE:
+		return "SBI_ERR_BAD_RANGE";
+	case FLUSHQ_SBI_ERR_TIMEOUT:
+		return "SBI_ERR_TIMEOUT";
+	case FLUSHQ_SBI_ERR_IO:
+		return "SBI_ERR_IO";
 	default:
 		return "unknown SBI error";
 	}
@@ -79,13 +96,19 @@ struct flushq_sbi_ret {
 #ifdef __riscv
 static inline struct flushq_sbi_ret flushq_sbi_ecall(const struct flushq_sbi_call *call)
 {
-	register unsigned long a0 __asm__("a0") = call->arg[0];
-	register unsigned long a1 __asm__("a1") = call->arg[1];
-	register unsigned long a2 __asm__("a2") = call->arg[2];
-	register unsigned long a3 __asm__("a3") = call->arg[3];
-	register unsigned long a4 __asm__("a4") = call->arg[4];
-	register unsigned long a6 __asm__("a6") = call->fid;
-	register unsigned long a7 __asm__("a7") = call->ext;
+	/*
+	 * A copy first: between two of the registers there must be no call, and a sanitizer makes one of
+	 * each access to memory (gcc, "Specifying Registers for Local Variables").
+	 */
+	const unsigned long v0 = call->arg[0], v1 = call->arg[1], v2 = call->arg[2],
+			    v3 = call->arg[3], v4 = call->arg[4], v6 = call->fid, v7 = call->ext;
+	register unsigned long a0 __asm__("a0") = v0;
+	register unsigned long a1 __asm__("a1") = v1;
+	register unsigned long a2 __asm__("a2") = v2;
+	register unsigned long a3 __asm__("a3") = v3;
+	register unsigned long a4 __asm__("a4") = v4;
+	register unsigned long a6 __asm__("a6") = v6;
+	register unsigned long a7 __asm__("a7") = v7;
 	struct flushq_sbi_ret ret;
 
 	__asm__ __volatile__("ecall"
@@ -118,11 +141,13 @@ static inline bool flushq_sbi_probe(unsigned long ext)
 
 /*
  * Makes `call`, which takes a hart mask and its base first, for every hart of the set. Returns
- * FLUSHQ_SBI_SUCCESS, or the first error that a single hart met; all the other harts of the set
- * have been served even so.
+ * FLUSHQ_SBI_SUCCESS, or the first error that a single hart met, INVALID_PARAM (a hart that is stopped,
+ * which flushes when it starts) only if there was no other; all the other harts of the set have been
+ * served even so.
  */
-static inline long flushq_priv_sbi_for_harts(struct flushq_sbi_call *call,
-					     const unsigned long *harts, unsigned int words)
+static inline FLUSHQ_MUST_CHECK long flushq_priv_sbi_for_harts(struct flushq_sbi_call *call,
+							       const unsigned long *harts,
+							       unsigned int words)
 {
 	long error = FLUSHQ_SBI_SUCCESS;
 	unsigned int w;
@@ -130,11 +155,14 @@ static inline long flushq_priv_sbi_for_harts(struct flushq_sbi_call *call,
 	for (w = 0; w < words; w++) {
 		unsigned long left = harts[w];
 		unsigned long base = (unsigned long)w * FLUSHQ_CPUSET_BITS;
+		unsigned int first;
 
 		if (left == 0)
 			continue;
-		call->arg[0] = left;
-		call->arg[1] = base;
+		/* The base is a hart of the set: firmware may refuse one that is no S-mode's. */
+		first = flushq_ctz(left);
+		call->arg[0] = left >> first;
+		call->arg[1] = base + first;
 		if (flushq_sbi_ecall(call).error == FLUSHQ_SBI_SUCCESS)
 			continue;
 		while (left) {
@@ -143,7 +171,8 @@ static inline long flushq_priv_sbi_for_harts(struct flushq_sbi_call *call,
 			call->arg[0] = 1;
 			call->arg[1] = base + flushq_cpuset_pop(&left);
 			one = flushq_sbi_ecall(call).error;
-			if (one != FLUSHQ_SBI_SUCCESS && error == FLUSHQ_SBI_SUCCESS)
+			if (one != FLUSHQ_SBI_SUCCESS &&
+			    (error == FLUSHQ_SBI_SUCCESS || error == FLUSHQ_SBI_ERR_INVALID_PARAM))
 				error = one;
 		}
 	}
@@ -151,7 +180,8 @@ static inline long flushq_priv_sbi_for_harts(struct flushq_sbi_call *call,
 }
 
 /* Raises a supervisor software interrupt on each hart of the set. */
-static inline long flushq_sbi_send_ipi(const unsigned long *harts, unsigned int words)
+static inline FLUSHQ_MUST_CHECK long flushq_sbi_send_ipi(const unsigned long *harts,
+							 unsigned int words)
 {
 	struct flushq_sbi_call call = { FLUSHQ_SBI_IPI, FLUSHQ_SBI_IPI_SEND, { 0, 0, 0, 0, 0 } };
 
@@ -159,7 +189,8 @@ static inline long flushq_sbi_send_ipi(const unsigned long *harts, unsigned int 
 }
 
 /* fence.i on each hart of the set; returns when all are done. */
-static inline long flushq_sbi_remote_fence_i(const unsigned long *harts, unsigned int words)
+static inline FLUSHQ_MUST_CHECK long flushq_sbi_remote_fence_i(const unsigned long *harts,
+							       unsigned int words)
 {
 	struct flushq_sbi_call call = { FLUSHQ_SBI_RFENCE,
 					FLUSHQ_SBI_RFENCE_FENCE_I,
@@ -172,8 +203,10 @@ static inline long flushq_sbi_remote_fence_i(const unsigned long *harts, unsigne
  * sfence.vma on each hart of the set, for `size` bytes from `start` on (size all ones: every
  * address), in every ASID; returns when all are done. Leaf entries only, unless for every address.
  */
-static inline long flushq_sbi_remote_sfence_vma(const unsigned long *harts, unsigned int words,
-						unsigned long start, unsigned long size)
+static inline FLUSHQ_MUST_CHECK long flushq_sbi_remote_sfence_vma(const unsigned long *harts,
+								  unsigned int words,
+								  unsigned long start,
+								  unsigned long size)
 {
 	struct flushq_sbi_call call = { FLUSHQ_SBI_RFENCE,
 					FLUSHQ_SBI_RFENCE_SFENCE_VMA,
@@ -183,9 +216,9 @@ static inline long flushq_sbi_remote_sfence_vma(const unsigned long *harts, unsi
 }
 
 /* The same in one ASID. */
-static inline long flushq_sbi_remote_sfence_vma_asid(const unsigned long *harts, unsigned int words,
-						     unsigned long start, unsigned long size,
-						     unsigned long asid)
+static inline FLUSHQ_MUST_CHECK long
+flushq_sbi_remote_sfence_vma_asid(const unsigned long *harts, unsigned int words,
+				  unsigned long start, unsigned long size, unsigned long asid)
 {
 	struct flushq_sbi_call call = { FLUSHQ_SBI_RFENCE,
 					FLUSHQ_SBI_RFENCE_SFENCE_VMA_ASID,
@@ -194,10 +227,14 @@ static inline long flushq_sbi_remote_sfence_vma_asid(const unsigned long *harts,
 	return flushq_priv_sbi_for_harts(&call, harts, words);
 }
 
-/* The remote fence that `range` asks for, on each hart of the set: what follows
- * flushq_post_fenced(). */
-static inline long flushq_sbi_remote_flush(const unsigned long *harts, unsigned int words,
-					   const struct flushq_range *range)
+/*
+ * The remote fence that `range` asks for, on each hart of the set: what follows flushq_post_fenced(), of
+ * whose CPUs these are the hart ids. That recorded no debt, so where another error than INVALID_PARAM
+ * comes back the flush is still to be done.
+ */
+static inline FLUSHQ_MUST_CHECK long flushq_sbi_remote_flush(const unsigned long *harts,
+							     unsigned int words,
+							     const struct flushq_range *range)
 {
 	unsigned long start = range->start, size = (unsigned long)range->pages << range->shift;
 
