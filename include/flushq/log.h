@@ -169,7 +169,7 @@ static FLUSHQ_COLD void flushq_priv_log_heal(struct flushq_log *log, flushq_pos 
 }
 
 /*
- * Adds `range`, in at most FLUSHQ_LOG_SLOTS + 1 steps and as many for the proof; alone, with one
+ * Adds `range`, in at most 2 * FLUSHQ_LOG_SLOTS + 1 steps, and half as many for the proof; alone, with one
  * read-modify-write. True: a CPU that looks after the caller's next full fence finds it, or flushes
  * the whole ASID. False: a writer that stalled a lap ago is in the way, or a hole lies before; the
  * caller must give the debt to each CPU's queue.
@@ -180,7 +180,7 @@ static inline bool flushq_log_append(struct flushq_log *log, const struct flushq
 	flushq_pos pos = flushq_load_relaxed(&log->tail);
 	unsigned int step;
 
-	for (step = 0; step <= FLUSHQ_LOG_SLOTS; step++) {
+	for (step = 0; step <= 2 * FLUSHQ_LOG_SLOTS; step++) {
 		flushq_pos before = (flushq_pos)(pos - FLUSHQ_LOG_SLOTS);
 		struct flushq_log_slot *slot = flushq_priv_log_at(log, pos);
 		flushq_pos state = flushq_load_relaxed(&slot->state);
@@ -201,8 +201,13 @@ static inline bool flushq_log_append(struct flushq_log *log, const struct flushq
 			return flushq_priv_log_publish(log, pos, range);
 		if (flushq_priv_log_seen(state, pos) < FLUSHQ_RING_EMPTY)
 			return false;
-		/* Claimed for this lap, or a later one, which tells how late the hint is. */
+		/*
+		 * Claimed for this lap, or a later one, which tells how late the hint is. Only a published
+		 * slot shows that all before it in its lap were claimed; what is not, was so in the one before.
+		 */
 		laps = (unsigned int)flushq_priv_log_seen(state, pos) >> FLUSHQ_PRIV_LOG_LAP_SHIFT;
+		if (laps && (state & FLUSHQ_RING_SUSPECT) != FLUSHQ_RING_PUBLISHED)
+			laps--;
 		pos = (flushq_pos)(pos + (laps << FLUSHQ_PRIV_LOG_SLOTS_LOG2) + 1);
 	}
 	return false;

@@ -237,13 +237,17 @@ static inline flushq_ring_pos flushq_priv_ring_between(flushq_ring_pos from, flu
 	return (from | to) & FLUSHQ_RING_PUBLISHED ? (flushq_pos)d : d;
 }
 
-/* Whether pos's slot still has what was put there a lap before. (It can't be older. What seems so is far
- * ahead of a tail that was as late.) */
+/*
+ * Whether pos's slot still has what was put there a lap before, and will be free when its owner has been
+ * there. (It can't be older. What seems so is far ahead of a tail that was as late.) To a suspect one no
+ * owner may ever come, as it may lie behind a hole that is not before this tail.
+ */
 static inline bool flushq_priv_ring_full(flushq_ring_pos state, flushq_ring_pos pos)
 {
 	flushq_ring_pos d = flushq_priv_ring_between(state, flushq_priv_ring_empty(pos));
 
-	return d != 0 && d < FLUSHQ_PRIV_LAP;
+	return d != 0 && d < FLUSHQ_PRIV_LAP &&
+	       (FLUSHQ_POSITION_BITS == 64 || (state & FLUSHQ_RING_SUSPECT) != FLUSHQ_RING_SUSPECT);
 }
 
 /* Where to go on from `pos`, which others have claimed: behind all that its slot's state shows. */
@@ -293,12 +297,12 @@ static FLUSHQ_NOINLINE bool flushq_priv_ring_put_on(struct flushq_ring *ring, fl
 	unsigned int step;
 
 	for (step = 1; step < FLUSHQ_QUEUE_SLOTS; step++) {
+		/* R3: acquire, pairs with R4: what they knew whose slots are passed by. And no slot is seen as
+		 * it was before what this step goes by. */
+		flushq_fence_acquire();
 		pos = flushq_priv_ring_next(state, pos);
-		if (flushq_priv_ring_claim(ring, pos, &state)) {
-			/* R3: acquire, pairs with R4: what they knew whose slots were passed by. */
-			flushq_fence_acquire();
+		if (flushq_priv_ring_claim(ring, pos, &state))
 			return flushq_priv_ring_fill(ring, pos, key, value);
-		}
 		if (flushq_priv_ring_full(state, pos))
 			return false;
 	}

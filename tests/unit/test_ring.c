@@ -257,6 +257,36 @@ TEST(ring, claimed_a_lap_on)
 }
 #endif
 
+#if FLUSHQ_POSITION_BITS != 64
+/* Whatever who stalled has left, suspect slots around a hole and a tail that is late, by a wrap and so ahead of
+ * it as well: once its owner looks, the ring is used again. */
+TEST(ring, no_hole_is_for_good)
+{
+	unsigned int round, i, puts;
+	unsigned long value;
+	uint32_t key;
+
+	for (round = 0; round < 20000; round++) {
+		unsigned int hole = check_below(SLOTS), tail = check_below(4 * SLOTS);
+
+		start(start_position(round));
+		ring.tail = (flushq_ring_pos)(head + tail - 2 * SLOTS);
+		for (i = 0; i < SLOTS; i++) {
+			flushq_ring_pos pos = (flushq_ring_pos)(head + i);
+
+			if (i < hole && check_below(4))
+				set_state(pos, FLUSHQ_RING_PUBLISHED);
+			else if (i < hole || (i > hole && check_below(4)))
+				set_state(pos, FLUSHQ_RING_SUSPECT);
+		}
+		for (puts = 0; !flushq_ring_put(&ring, 5, 6); puts++) {
+			CHECK(puts <= SLOTS);
+			take(&key, &value, SLOTS);
+		}
+	}
+}
+#endif
+
 /* Each state that the slots before a fresh claim may have, and what it proves. */
 TEST(ring, proof)
 {
