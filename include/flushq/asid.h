@@ -11,10 +11,9 @@
  *
  * ASID 0 is nobody's own. It is for all address spaces that have no other: none is free, there are
  * 0 bits of them, or the generations are used up (32-bit machines; they never wrap). A CPU that
- * uses it must flush it each time that it writes the register, after the write: before it, the hardware
- * could still walk the tables of the last one that had it. (mm.h does where that may have been another
- * address space. Behind tables of the kernel's own alone nothing is to be flushed, as they map no user
- * address; what the hardware may have cached there is that nothing is.)
+ * uses it must flush it for each other address space that has it, and that after the write of the
+ * register where what leaves that has it too: before, the hardware could still walk those tables. (mm.h
+ * does. Tables of the kernel's own map no user address: behind them nothing is to be flushed.)
  *
  *				called                           waits
  *	flushq_asid_init	once, before all others          no

@@ -94,9 +94,10 @@
 #endif
 
 /*
- * Called where the caller broke a rule. What follows an initiator's index that is no CPU of the machine,
- * a switch on a CPU that was never onlined or an ASID out of range flushes too much, never too little. (An
- * owner that is no CPU of the machine is in no set: it is not asked for anything.)
+ * Called where the caller broke a rule. What follows an initiator's index that is no CPU of the machine or
+ * a switch on a CPU that was never onlined flushes too much, never too little, as does a range with an ASID
+ * out of range. (Of one that is switched to, 16 bits count. An owner that is no CPU of the machine is in no
+ * set: it is not asked for anything.)
  */
 #ifndef FLUSHQ_ASSERT
 #define FLUSHQ_ASSERT(cond) ((void)0)

@@ -52,7 +52,7 @@ struct flushq_cpu {
 	flushq_ring_pos head; /* private, as is what follows */
 	bool busy, again; /* shared with interrupts and NMIs on this CPU */
 	bool stray; /* something that is not in the table may be in the register */
-	bool doubled; /* two entries of one ASID may be in the register */
+	bool unsure; /* of those `loaded`, two may have one ASID, or one was never in the register */
 	uint32_t current; /* the context's entry in the table, as a bit; 0: it has none */
 	struct flushq_resident resident;
 	struct flushq_priv_debt debt; /* of the drain that runs: not on the stack */
@@ -568,7 +568,7 @@ static FLUSHQ_COLD unsigned int flushq_priv_settle_in(struct flushq *fq, struct 
 		flushq_priv_flush_asid(cpu, self, res->entry[oldest].asid);
 	}
 	if (flushq_resident_of(res, asid) & res->loaded)
-		cpu->doubled = true;
+		cpu->unsure = true;
 	at = flushq_resident_add(res, asid, set);
 	if (at == FLUSHQ_NOWHERE)
 		cpu->stray = true;
@@ -662,9 +662,13 @@ static inline void flushq_priv_join(struct flushq *fq, unsigned int self, flushq
 		flushq_priv_bury(cpu, self, set, at);
 		(void)flushq_cpuset_add(set, self);
 	}
-	/* Again, with another ASID: changes since may have been asked for with the one in between. */
+	/*
+	 * Again, with another ASID: changes since may have been asked for with the one in between. And an entry
+	 * that is loaded outlives a flush of everything. Was it given up, its address space may get another ASID
+	 * and that one back, and what was asked for in between is not kept: it goes when the switch is over.
+	 */
 	if (before & FLUSHQ_CONTEXT_SWITCHING)
-		joins = true;
+		joins = cpu->unsure = true;
 	flushq_priv_enter(cpu, self, asid, log, at);
 	if (!joins)
 		return;
@@ -740,8 +744,8 @@ static inline void flushq_priv_switch_to(struct flushq *fq, unsigned int self, f
  * The CPU leaves the set by itself when it has flushed the ASID for good, which may be after the
  * address space has died: `set` stays a set of CPUs as long as the machine runs (an array, or
  * memory that is only reused for sets), and is zeroed for a new owner. With NULL an ASID may go to
- * another address space only behind a flush of all of it on every CPU that had it: the table can't tell
- * the two apart.
+ * another address space only behind a flush of all of it on every CPU that had it, when no register has the
+ * first any more: the table can't tell the two apart.
  */
 static inline void flushq_switch_to(struct flushq *fq, unsigned int self, flushq_asid asid,
 				    flushq_atomic_ulong *set)
@@ -750,9 +754,10 @@ static inline void flushq_switch_to(struct flushq *fq, unsigned int self, flushq
 }
 
 /*
- * Of the entries `gone`, which were in the register until now, one had the ASID of another, or of
- * `context`: what the hardware cached of it since flushq_switch_to() must go as well. Something that was
- * in the register and not in the table may have had any. (`stray`: what is there now is not, either.)
+ * Of the entries `gone`, which may have been in the register until now, one had the ASID of another, or of
+ * `context`: what the hardware cached of it since flushq_switch_to() must go as well. Or one was given up. So
+ * all of them go. What was in the register and not in the table may have had the ASID of any of these, but
+ * of no other: it was there as all that is in the table was loaded. (`stray`: what is there now is not, either.)
  * Sets may be left here before logs are (flushq_priv_unload()): the context says switching, or none of
  * the table's entries was in the register.
  */
@@ -760,22 +765,14 @@ static FLUSHQ_COLD void flushq_priv_replaced(struct flushq_cpu *cpu, unsigned in
 					     uint32_t context, uint32_t gone, bool stray)
 {
 	struct flushq_resident *res = &cpu->resident;
-	bool strayed = cpu->stray;
-	uint32_t of;
 
 	flushq_priv_own(cpu);
 	res->loaded = cpu->current;
 	cpu->stray = stray;
-	if (strayed)
-		flushq_priv_flush_everything(cpu, self);
-	else
-		flushq_priv_flush_asid(cpu, self, context >> 16);
-	for (; gone; gone &= gone - 1) {
-		of = flushq_resident_of(res, res->entry[flushq_ctz32(gone)].asid);
-		if (of & (of - 1))
-			flushq_priv_flush_asid(cpu, self, res->entry[flushq_ctz32(gone)].asid);
-	}
-	cpu->doubled = false;
+	flushq_priv_flush_asid(cpu, self, context >> 16);
+	while ((gone &= res->used) != 0)
+		flushq_priv_flush_asid(cpu, self, res->entry[flushq_ctz32(gone)].asid);
+	cpu->unsure = false;
 	flushq_priv_disown(cpu, self);
 }
 
@@ -783,11 +780,12 @@ static FLUSHQ_COLD void flushq_priv_replaced(struct flushq_cpu *cpu, unsigned in
 static inline void flushq_priv_replace(struct flushq *fq, struct flushq_cpu *cpu, unsigned int self,
 				       uint32_t context, uint32_t gone)
 {
+	/* The context last: who does not find this CPU in the old one's log frees tables, who does not
+	 * find the old one in any context frees the log. And an entry that is loaded has its ASID, as it
+	 * outlives a rollover's flush: so that is let go behind it. */
+	flushq_priv_unload(cpu, self, gone);
 	if (fq->asids)
 		flushq_priv_asid_held(fq->asids, self);
-	/* The context last: who does not find this CPU in the old one's log frees tables, who does not
-	 * find the old one in any context frees the log. */
-	flushq_priv_unload(cpu, self, gone);
 	flushq_context_leave(&cpu->context, context);
 }
 
@@ -818,7 +816,7 @@ static inline void flushq_switched(struct flushq *fq, unsigned int self)
 	cpu = &fq->cpu[self];
 	res = &cpu->resident;
 	context = flushq_load_relaxed(&cpu->context) & ~FLUSHQ_CONTEXT_SWITCHING;
-	if (FLUSHQ_UNLIKELY(cpu->stray | cpu->doubled))
+	if (FLUSHQ_UNLIKELY(cpu->stray | cpu->unsure))
 		flushq_priv_switched_flush(fq, cpu, self, context);
 	else
 		flushq_priv_replace(fq, cpu, self, context,
@@ -840,7 +838,8 @@ static inline void flushq_park(struct flushq *fq, unsigned int self)
 		return;
 	gone = cpu->resident.loaded;
 	cpu->current = 0;
-	if (FLUSHQ_UNLIKELY(cpu->stray | cpu->doubled))
+	/* Switching: what was to come was given up. */
+	if (FLUSHQ_UNLIKELY(cpu->stray || context & FLUSHQ_CONTEXT_SWITCHING))
 		flushq_priv_replaced(cpu, self, context, gone, false);
 	/* The log first: who finds that the address space has another ASID by now frees it. The context
 	 * last, as in flushq_switched(). */

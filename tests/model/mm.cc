@@ -200,7 +200,7 @@ void construct(unsigned int cpu, flushq_ring_pos position)
 	flushq_store_relaxed(&ring->tail, position);
 	ring->tail.stale = stale_tail;
 	c->head = position;
-	c->busy = c->again = c->stray = c->doubled = false;
+	c->busy = c->again = c->stray = c->unsure = false;
 	c->current = 0;
 	c->resident = flushq_resident();
 	for (i = 0; i < FLUSHQ_QUEUE_SLOTS; i++) {

@@ -152,7 +152,7 @@ void construct_cpu(struct flushq_cpu *c, unsigned int position)
 	flushq_store_relaxed(&ring->sticky, 0u);
 	flushq_store_relaxed(&ring->tail, (flushq_ring_pos)position);
 	c->head = (flushq_pos)position;
-	c->busy = c->again = c->stray = c->doubled = false;
+	c->busy = c->again = c->stray = c->unsure = false;
 	c->current = 0;
 	c->resident = flushq_resident();
 	for (unsigned int i = 0; i < FLUSHQ_QUEUE_SLOTS; i++) {

@@ -17,7 +17,7 @@
  *
  * variant 3: one number's flush comes before the register's write only
  * patch owner.h
- *	-if (FLUSHQ_UNLIKELY(cpu->stray | cpu->doubled))
+ *	-if (FLUSHQ_UNLIKELY(cpu->stray | cpu->unsure))
  *	-	flushq_priv_switched_flush(fq, cpu, self, context);
  *	+if (false)
  *	+	flushq_priv_switched_flush(fq, cpu, self, context);

@@ -121,7 +121,7 @@ TEST(shootdown, kernel_range_from_a_cpu_that_is_not_online)
 
 	fake_reset(4);
 	fake_shootdown(1, NULL, &r);
-	CHECK(fake.nr_interrupts == 0);
+	CHECK(fake.nr_interrupts == 0 && fake_flushed(1, &r));
 	/* It will flush everything when it comes online. */
 	fake.self = 1;
 	fake.irqs_off[1]++;
@@ -484,4 +484,22 @@ TEST(shootdown, who_joins_meanwhile_is_asked)
 	expect_flush(6, &r);
 }
 
+#endif
+
+#ifdef CHECK_STEPS
+/* S1: a set that was found empty is read once more, behind a full fence. */
+TEST(shootdown, empty_set_is_read_again)
+{
+	struct flushq_range r = fake_page(5, 3);
+	unsigned int first, fence, again;
+
+	begin(4);
+	record();
+	fake_post(0, other, &r, mask);
+	record_end();
+	first = find(0, STEP_LOAD, &other[0]);
+	fence = find(first + 1, STEP_FENCE_FULL, NULL);
+	again = find(first + 1, STEP_LOAD, &other[0]);
+	CHECK(first < fence && fence < again && again < NOT_FOUND);
+}
 #endif

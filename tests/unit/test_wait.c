@@ -116,6 +116,7 @@ TEST(wait, wait_takes_no_older_drain)
 		{ { { ~0u, 1 }, { 0, 1 }, { 1, 0 }, { 2, 0 } }, 3 },
 		{ { { ~0u, 0 }, { 0, 0 } }, 1 },
 		{ { { ~0u - 1, 1 }, { 0, 1 } }, 1 },
+		{ { { ~0u - 2, 0 }, { ~0u - 1, 0 } }, 1 },
 	};
 	struct flushq_range r = fake_page(5, 3);
 	unsigned int i;
@@ -156,6 +157,42 @@ TEST(wait, for_an_interrupt_that_does_not_come)
 	CHECK(fake.event[FLUSHQ_IPI_SENT] == 0 && fake.event[FLUSHQ_IPI_AGAIN] == 1);
 	CHECK(fake_flushed(1, &r));
 }
+
+static void deliver_the_second(void)
+{
+	if (fake.nr_interrupts == 2)
+		fake_deliver();
+}
+
+/* Its own may be lost as well. */
+TEST(wait, for_two_interrupts_that_do_not_come)
+{
+	struct flushq_range r = fake_page(5, 3);
+
+	scene();
+	fake.held = true;
+	fake.on_relax = deliver_the_second;
+	fake.cpu[1].bell = FLUSHQ_BELL_INTERRUPT;
+	fake_shootdown(0, set, &r);
+	CHECK(fake.nr_relaxed == 2 * FLUSHQ_PATIENCE && fake.event[FLUSHQ_IPI_AGAIN] == 2);
+}
+
+#if FLUSHQ_NR_CPUS >= 130
+TEST(wait, for_an_interrupt_in_another_word)
+{
+	struct flushq_range r = fake_page(5, 3);
+
+	begin(130);
+	fake_switch(129, 5, set);
+	fake_forget();
+	fake.held = true;
+	fake.on_relax = deliver_once_sent;
+	fake.cpu[129].bell = FLUSHQ_BELL_INTERRUPT;
+	fake_shootdown(0, set, &r);
+	CHECK(flushq_cpuset_has(fake.interrupted, 129) && fake.interrupted[0] == 0);
+	CHECK(fake_flushed(129, &r));
+}
+#endif
 
 enum going { STAYS, PARKS, GOES_LAZY, SWITCHES, IS_SWITCHING, GOES_OFFLINE, NR_GOINGS };
 
@@ -307,6 +344,8 @@ TEST(wait, interrupted_anywhere_by_another_on_the_same_cpu)
 		fake_shootdown(0, set, &r);
 		steps.hook = NULL;
 		CHECK(fake_flushed(1, &r));
+		/* Patience was not needed. */
+		CHECK(fake.event[FLUSHQ_IPI_AGAIN] == 0);
 	}
 }
 
