@@ -801,8 +801,9 @@ static FLUSHQ_COLD void flushq_priv_switched_flush(struct flushq *fq, struct flu
 
 /*
  * The page-table register holds what flushq_switch_to() was called for. (Forgetting this costs
- * interrupts and flushes; one is lost only where two address spaces in turn have the same ASID, or where
- * flushq hands them out and the next switch meets a rollover.)
+ * interrupts and flushes, and flushq_mm_loaded() is true of all until the next; a flush is lost only where
+ * two address spaces in turn have the same ASID, or where flushq hands them out and the next switch meets
+ * a rollover.)
  */
 static inline void flushq_switched(struct flushq *fq, unsigned int self)
 {

@@ -43,17 +43,18 @@
  *	-return (flushq_load_relaxed(&cpu->drains) + 3) & ~1u;
  *	+return (flushq_load_relaxed(&cpu->drains) + 1) & ~1u;
  *
- * variant 7: who waits never interrupts again, though the one that rang was stopped
- * patch shootdown.h
- *	-if (FLUSHQ_UNLIKELY(++wait->turns % FLUSHQ_PATIENCE == 0))
- *	+if (FLUSHQ_UNLIKELY(++wait->turns == 0))
- *
- * variant 8: a kernel range that is asked for through an address space is left to its log
+ * variant 7: a kernel range that is asked for through an address space is left to its log
  * patch shootdown.h
  *	-if (post->range->kind == FLUSHQ_GLOBAL)
  *	-	post->log = NULL;
  *	-if (!post->log)
  *	+if (!post->log || post->range->kind == FLUSHQ_GLOBAL)
+ *
+ * variant 8: a new member does not flush: its TLB has nothing of the ASID, but its walks may see old tables
+ * patch owner.h
+ *	-flushq_priv_event(&cpu->counts, self, FLUSHQ_JOINED, 1);
+ *	-flushq_priv_flush_asid(cpu, self, asid);
+ *	+flushq_priv_event(&cpu->counts, self, FLUSHQ_JOINED, 1);
  */
 #include <stdio.h>
 #include <stdlib.h>

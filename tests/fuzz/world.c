@@ -58,12 +58,15 @@ struct cpu {
 	/* The host's view: of what it runs it is a user. */
 	unsigned int mode, space;
 	/* The hardware. */
-	bool on, user;
+	bool on, comes, user;
 	unsigned int root; /* space + 1 */
 	unsigned int life; /* of that root */
 	flushq_asid asid;
 	unsigned short leaf[NR_ASIDS][NR_PAGES], kernel[NR_PAGES];
 	unsigned char table[NR_ASIDS];
+	/* What its walks may still find, as nothing but a flush orders them: the oldest there was. */
+	unsigned short old_leaf[NR_ASIDS][NR_SPACES][NR_PAGES], old_kernel[NR_PAGES];
+	unsigned char old_table[NR_ASIDS][NR_SPACES];
 };
 
 struct flushq world_fq;
@@ -88,6 +91,12 @@ static unsigned short kernel[NR_PAGES];
 
 /* The hardware. */
 
+/* Interrupts and the firmware's fences reach it. */
+static bool is_up(const struct cpu *c)
+{
+	return c->on || c->comes;
+}
+
 static void check_use(const struct cpu *c)
 {
 	unsigned int page, frame;
@@ -102,6 +111,35 @@ static void check_use(const struct cpu *c)
 		if (frame && frames[frame].life != c->life)
 			world_fail("another address space's page is used");
 	}
+}
+
+static void old_leaf(unsigned int space, unsigned int page, unsigned int frame)
+{
+	unsigned int i, asid;
+
+	for (i = 0; i < NR_CPUS; i++)
+		for (asid = 0; asid < NR_ASIDS; asid++)
+			if (!cpus[i].old_leaf[asid][space][page])
+				cpus[i].old_leaf[asid][space][page] = (unsigned short)frame;
+}
+
+static void old_table(unsigned int space, unsigned int table)
+{
+	unsigned int i, asid;
+
+	for (i = 0; i < NR_CPUS; i++)
+		for (asid = 0; asid < NR_ASIDS; asid++)
+			if (!cpus[i].old_table[asid][space])
+				cpus[i].old_table[asid][space] = (unsigned char)table;
+}
+
+static void old_kernel(unsigned int page, unsigned int frame)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_CPUS; i++)
+		if (!cpus[i].old_kernel[page])
+			cpus[i].old_kernel[page] = (unsigned short)frame;
 }
 
 static void check_tables(const struct cpu *c)
@@ -123,14 +161,19 @@ static void fill(struct cpu *c)
 
 	for (page = 0; c->on && page < NR_PAGES; page++)
 		if (!c->kernel[page])
-			c->kernel[page] = kernel[page];
+			c->kernel[page] = c->old_kernel[page] ? c->old_kernel[page] : kernel[page];
 	if (c->root) {
+		if (!*table)
+			*table = c->old_table[c->asid][c->root - 1];
 		check_tables(c);
 		if (!*table)
 			*table = (unsigned char)spaces[c->root - 1].table;
-		for (page = 0; *table && page < NR_PAGES; page++)
+		for (page = 0; *table && page < NR_PAGES; page++) {
+			if (!leaf[page])
+				leaf[page] = c->old_leaf[c->asid][c->root - 1][page];
 			if (!leaf[page])
 				leaf[page] = tables[*table].frame[page];
+		}
 	}
 	check_use(c);
 }
@@ -155,18 +198,24 @@ static void check_all(void)
 
 static void hw_flush(struct cpu *c, const struct flushq_range *range)
 {
-	unsigned int asid, i;
+	unsigned int asid, space, i;
 
 	for (asid = 0; asid < NR_ASIDS; asid++) {
 		if (range->kind != FLUSHQ_GLOBAL && range->asid != asid)
 			continue;
-		if (range->pages == 0 || range->kind == FLUSHQ_TABLES)
+		if (range->pages == 0 || range->kind == FLUSHQ_TABLES) {
 			c->table[asid] = 0;
-		if (range->pages == 0)
+			memset(c->old_table[asid], 0, sizeof(c->old_table[asid]));
+		}
+		if (range->pages == 0) {
 			memset(c->leaf[asid], 0, sizeof(c->leaf[asid]));
+			memset(c->old_leaf[asid], 0, sizeof(c->old_leaf[asid]));
+		}
 	}
-	if (range->pages == 0 && range->kind == FLUSHQ_GLOBAL)
+	if (range->pages == 0 && range->kind == FLUSHQ_GLOBAL) {
 		memset(c->kernel, 0, sizeof(c->kernel));
+		memset(c->old_kernel, 0, sizeof(c->old_kernel));
+	}
 	/* One page of each stride: a large stride's other pages stay. */
 	for (i = 0; i < range->pages; i++) {
 		unsigned long page = (range->start >> FLUSHQ_PAGE_SHIFT) +
@@ -174,11 +223,15 @@ static void hw_flush(struct cpu *c, const struct flushq_range *range)
 
 		if (page >= NR_PAGES)
 			break;
-		for (asid = 0; asid < NR_ASIDS; asid++)
-			if (range->kind == FLUSHQ_GLOBAL || range->asid == asid)
-				c->leaf[asid][page] = 0;
+		for (asid = 0; asid < NR_ASIDS; asid++) {
+			if (range->kind != FLUSHQ_GLOBAL && range->asid != asid)
+				continue;
+			c->leaf[asid][page] = 0;
+			for (space = 0; space < NR_SPACES; space++)
+				c->old_leaf[asid][space][page] = 0;
+		}
 		if (range->kind == FLUSHQ_GLOBAL)
-			c->kernel[page] = 0;
+			c->kernel[page] = c->old_kernel[page] = 0;
 	}
 	fill(c);
 }
@@ -319,7 +372,7 @@ static void interrupt(unsigned long mask)
 	unsigned int i;
 
 	for (i = 0; i < config.cpus; i++)
-		if (mask >> i & 1 && cpus[i].on) {
+		if (mask >> i & 1 && is_up(&cpus[i])) {
 			cpus[i].signals |= SIGNAL_IPI;
 			cpus[i].asked++;
 		}
@@ -431,7 +484,8 @@ static bool is_done(struct change *ch)
 	if (ch->kind == TICKET)
 		return flushq_ticket_done(&world_fq, &ch->ticket);
 	for (i = 0; i < config.cpus; i++)
-		if (ch->asked >> i & 1 && cpus[i].on && (int)(cpus[i].answered - ch->answer[i]) < 0)
+		if (ch->asked >> i & 1 && is_up(&cpus[i]) &&
+		    (int)(cpus[i].answered - ch->answer[i]) < 0)
 			return false;
 	return true;
 }
@@ -494,7 +548,7 @@ static bool ask(struct cpu *c, struct space *s, struct flushq_range *range, enum
 			*range = flushq_range_whole(range->asid, FLUSHQ_TABLES);
 		/* Firmware does it, whether their interrupts are off or not. */
 		for (i = 0; fenced && i < config.cpus; i++)
-			if (mask[0] >> i & 1 && cpus[i].on)
+			if (mask[0] >> i & 1 && is_up(&cpus[i]))
 				hw_flush(&cpus[i], range);
 		if (fenced)
 			return true;
@@ -557,6 +611,7 @@ static void unmap(struct cpu *c, const struct world_args *args)
 			unsigned short *pte = &tables[s->table].frame[page % NR_PAGES];
 
 			take_out(ch, pte);
+			old_leaf(args->space, page % NR_PAGES, *pte);
 			*pte = args->replace ? new_frame(s->life) : 0;
 		}
 		fill_all();
@@ -584,6 +639,7 @@ static void free_table(struct cpu *c, const struct world_args *args)
 		for (page = 0; page < NR_PAGES; page++)
 			take_out(ch, &tables[s->table].frame[page]);
 		ch->table = s->table;
+		old_table(args->space, s->table);
 		s->table = 0;
 		s->freeing = true;
 		shoot(c, s, range_of(s, 0, args->replace ? EVERY : NR_PAGES, FLUSHQ_TABLES),
@@ -605,6 +661,7 @@ static void change_kernel(struct cpu *c, const struct world_args *args)
 	through = get(s);
 	change_begin(ch, NULL);
 	take_out(ch, &kernel[page]);
+	old_kernel(page, kernel[page]);
 	kernel[page] = new_frame(0);
 	/* A page that can't be had is never mapped again. */
 	fill_all();
@@ -657,8 +714,10 @@ static void die(struct cpu *c, const struct world_args *args)
 		for (page = 0; s->table && page < NR_PAGES; page++)
 			if (tables[s->table].frame[page])
 				frames[tables[s->table].frame[page]].freed = true;
-		if (s->table)
+		if (s->table) {
 			tables[s->table].freed = true;
+			old_table(args->space, s->table);
+		}
 		s->life = 0;
 		check_all();
 		free(s->mm.log);
@@ -667,11 +726,39 @@ static void die(struct cpu *c, const struct world_args *args)
 	s->users = 0;
 }
 
-static void pin(const struct world_args *args)
+/* A host's own ASIDs: no CPU has it in its register, so it gets another, or an old one, behind a flush of
+ * everything. */
+static void renumber(const struct cpu *c, const struct world_args *args)
+{
+	struct flushq_range all = flushq_range_whole(0, FLUSHQ_GLOBAL);
+	/* One more than there are address spaces: an old one comes back soon. */
+	flushq_asid asid = 1 + (args->page + args->pages) % (NR_SPACES + 1);
+	struct space *s = &spaces[args->space];
+	unsigned int i;
+
+	for (i = 0; i < config.cpus; i++)
+		if (cpus[i].root == args->space + 1)
+			return;
+	if (s->users != 0)
+		return;
+	s->users = -1;
+	flushq_shootdown(&world_fq, c->id, NULL, &all);
+	for (i = 0; i < NR_SPACES && spaces[i].asid != asid; i++)
+		;
+	if (i == NR_SPACES)
+		s->asid = asid;
+	s->users = 0;
+}
+
+static void pin(const struct cpu *c, const struct world_args *args)
 {
 	struct space *s = &spaces[args->space];
 
-	if (!config.numbers || !get(s))
+	if (!config.numbers) {
+		renumber(c, args);
+		return;
+	}
+	if (!get(s))
 		return;
 	s->pins++;
 	if (s->pinned) {
@@ -801,8 +888,10 @@ static void power(struct cpu *c)
 
 	if (!c->on) {
 		c->irqs_off++;
+		c->comes = true;
 		flushq_online(&world_fq, c->id);
 		c->on = true;
+		c->comes = false;
 		fill(c);
 		c->irqs_off--;
 		step();
@@ -878,7 +967,7 @@ static void act(struct cpu *c)
 		die(c, &c->args);
 		break;
 	case OP_PIN:
-		pin(&c->args);
+		pin(c, &c->args);
 		break;
 	case OP_POLL:
 		poll(false);
