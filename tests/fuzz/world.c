@@ -728,12 +728,13 @@ static void die(struct cpu *c, const struct world_args *args)
 
 /* A host's own ASIDs: no CPU has it in its register, so it gets another, or an old one, behind a flush of
  * everything. */
-static void renumber(const struct cpu *c, const struct world_args *args)
+static void renumber(struct cpu *c, const struct world_args *args)
 {
 	struct flushq_range all = flushq_range_whole(0, FLUSHQ_GLOBAL);
 	/* One more than there are address spaces: an old one comes back soon. */
 	flushq_asid asid = 1 + (args->page + args->pages) % (NR_SPACES + 1);
 	struct space *s = &spaces[args->space];
+	const struct flushq_range *outer;
 	unsigned int i;
 
 	for (i = 0; i < config.cpus; i++)
@@ -742,7 +743,10 @@ static void renumber(const struct cpu *c, const struct world_args *args)
 	if (s->users != 0)
 		return;
 	s->users = -1;
+	outer = c->request;
+	c->request = &all;
 	flushq_shootdown(&world_fq, c->id, NULL, &all);
+	c->request = outer;
 	for (i = 0; i < NR_SPACES && spaces[i].asid != asid; i++)
 		;
 	if (i == NR_SPACES)
@@ -750,7 +754,7 @@ static void renumber(const struct cpu *c, const struct world_args *args)
 	s->users = 0;
 }
 
-static void pin(const struct cpu *c, const struct world_args *args)
+static void pin(struct cpu *c, const struct world_args *args)
 {
 	struct space *s = &spaces[args->space];
 
