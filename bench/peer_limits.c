@@ -3,7 +3,7 @@
  * Three that are no queues. `null`: what the loops cost. `fetch_add`: what one atomic addition for each
  * put costs, below which no queue of several producers can be on most machines. `trusted`: a ring like
  * ours whose takes are free: items are read and handed over, but nothing asks whether one is there, and
- * nothing gives its slot back. What the first two lack is what no take can do without.
+ * nothing gives its slot back.
  */
 #include "peer.h"
 

@@ -451,6 +451,7 @@ TEST(mm, number_that_comes_back)
 		CHECK(fake.nr_rules_broken == 0);
 	}
 }
+
 /*
  * CPU 1 has in its table what it does not have in its register, while two rollovers take its number away and
  * let it have that again. What was asked for under the number in between was not kept: so behind that comes a
@@ -458,14 +459,11 @@ TEST(mm, number_that_comes_back)
  */
 static unsigned int rolls_in; /* steps */
 
-static void roll_twice(void)
+/* CPU 0 gives it a number, and parks. */
+static void visit(unsigned int i)
 {
-	end_generation(2);
-	run(0, 0);
+	run(0, i);
 	park(0);
-	end_generation(1);
-	run(2, 5);
-	fake.self = 1;
 }
 
 static void roll_twice_in(enum step_kind kind, const volatile void *where)
@@ -475,9 +473,26 @@ static void roll_twice_in(enum step_kind kind, const volatile void *where)
 	if (rolls_in-- != 0)
 		return;
 	steps.hook = NULL;
-	roll_twice();
+	end_generation(2);
+	visit(0);
+	end_generation(1);
+	run(2, 5);
+	fake.self = 1;
 	/* And an NMI. */
 	flushq_drain(&fake.fq, 1);
+}
+
+/* Whether `call` has so many steps. */
+static bool rolls_within(unsigned int step, void (*call)(void))
+{
+	bool rolled;
+
+	rolls_in = step;
+	steps.hook = roll_twice_in;
+	call();
+	rolled = !steps.hook;
+	steps.hook = NULL;
+	return rolled;
 }
 
 static void comes_back(void)
@@ -487,13 +502,11 @@ static void comes_back(void)
 	CHECK(!flushq_mm_loaded(&fake.fq, &mm[0]));
 	fake_forget();
 	shoot(0, 0);
-	run(0, 0);
-	park(0);
+	visit(0);
 	run(1, 0);
 	range = page_of(0);
 	CHECK(fake_flushed(1, &range));
 	CHECK(fake.nr_rules_broken == 0);
-	steps.hook = NULL;
 }
 
 /* Numbers 2 for address space 0, 3 for 3, and 5 is to have the one that 0 gets meanwhile. */
@@ -501,8 +514,17 @@ static void begin_rolls(void)
 {
 	start_with(3, 3, false);
 	run(2, 1);
-	run(0, 0);
-	park(0);
+	visit(0);
+}
+
+static void written(void)
+{
+	flushq_switched(&fake.fq, 1);
+}
+
+static void switches_on(void)
+{
+	flushq_mm_switch_to(&fake.fq, 1, &mm[3]);
 }
 
 /* In each step of a switch away from it. */
@@ -515,18 +537,12 @@ TEST(mm, two_rollovers_in_switched)
 		return;
 	for (step = 0; more; step++) {
 		begin_rolls();
-		run(0, 5);
-		park(0);
-		run(0, 3);
-		park(0);
+		visit(5);
+		visit(3);
 		run(1, 0);
 		fake.irqs_off[1]++;
-		flushq_mm_switch_to(&fake.fq, 1, &mm[3]);
-		rolls_in = step;
-		steps.hook = roll_twice_in;
-		flushq_switched(&fake.fq, 1);
-		more = !steps.hook;
-		steps.hook = NULL;
+		switches_on();
+		more = rolls_within(step, written);
 		fake.irqs_off[1]--;
 		comes_back();
 	}
@@ -544,19 +560,13 @@ TEST(mm, two_rollovers_behind_a_switch_that_is_given_up)
 	for (step = 0; more; step++) {
 		begin_rolls();
 		run(1, 4);
-		run(0, 3);
-		park(0);
-		run(0, 5);
-		park(0);
+		visit(3);
+		visit(5);
 		fake.self = 1;
 		fake.irqs_off[1]++;
 		flushq_mm_switch_to(&fake.fq, 1, &mm[0]);
-		rolls_in = step;
-		steps.hook = roll_twice_in;
-		flushq_mm_switch_to(&fake.fq, 1, &mm[3]);
-		more = !steps.hook;
-		steps.hook = NULL;
-		flushq_switched(&fake.fq, 1);
+		more = rolls_within(step, switches_on);
+		written();
 		fake.irqs_off[1]--;
 		comes_back();
 	}

@@ -142,16 +142,22 @@ static void deliver_once_sent(void)
 		fake_deliver();
 }
 
-/* Somebody rang the bell and was stopped before its interrupt: who waits for it sends its own. */
+/* Somebody rang the bell and was stopped before its interrupt. */
+static void shoot_behind_one_that_stopped(const struct flushq_range *r, void (*deliver)(void))
+{
+	scene();
+	fake.held = true;
+	fake.on_relax = deliver;
+	fake.cpu[1].bell = FLUSHQ_BELL_INTERRUPT;
+	fake_shootdown(0, set, r);
+}
+
+/* Who waits for it sends its own. */
 TEST(wait, for_an_interrupt_that_does_not_come)
 {
 	struct flushq_range r = fake_page(5, 3);
 
-	scene();
-	fake.held = true;
-	fake.on_relax = deliver_once_sent;
-	fake.cpu[1].bell = FLUSHQ_BELL_INTERRUPT;
-	fake_shootdown(0, set, &r);
+	shoot_behind_one_that_stopped(&r, deliver_once_sent);
 	CHECK(fake.nr_interrupts == 1 && fake.interrupted[0] == 0x2);
 	CHECK(fake.nr_relaxed == FLUSHQ_PATIENCE);
 	CHECK(fake.event[FLUSHQ_IPI_SENT] == 0 && fake.event[FLUSHQ_IPI_AGAIN] == 1);
@@ -169,11 +175,7 @@ TEST(wait, for_two_interrupts_that_do_not_come)
 {
 	struct flushq_range r = fake_page(5, 3);
 
-	scene();
-	fake.held = true;
-	fake.on_relax = deliver_the_second;
-	fake.cpu[1].bell = FLUSHQ_BELL_INTERRUPT;
-	fake_shootdown(0, set, &r);
+	shoot_behind_one_that_stopped(&r, deliver_the_second);
 	CHECK(fake.nr_relaxed == 2 * FLUSHQ_PATIENCE && fake.event[FLUSHQ_IPI_AGAIN] == 2);
 }
 
